@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: ISC
+"""The trusted room: what runs as root, and what both programs must agree on.
+
+The contract. Whoever changes a file in here checks it against each line.
+
+ 1. The room MUST import nothing but itself and the standard library: root runs
+    no code that did not come with Python or with this folder.
+ 2. It MUST refuse on any surprise: a stable code, exit status 125, no job.
+ 3. It MUST take nothing from the caller but a hash, another hash, and
+    NAME=VALUE pairs; and give a job only those names which the job lists.
+ 4. It MUST read definitions only from fixed directories, MUST check what it
+    opened rather than the name it asked for, and MUST run the very bytes that
+    it hashed.
+ 5. It MUST have written to the system log before a job starts.
+ 6. It MUST NOT ask polkit, speak D-Bus or touch what belongs to a user:
+    pkexec has decided before the first line of this room is reached.
+ 7. It MUST end what it starts when it gives up on it, with all descendants.
+
+Reading order: `launcher` is the road; then, as the road meets them,
+
+    start         the state in which the caller left us, made ours
+    commandline   argv -> request
+    caller        who asked, and the few things of theirs that are let in
+    errors        Refused and Fault, and the hints that go with each code
+    files         directories and files, opened and then checked
+    rfc822        bytes -> records
+    provider      a provider's definition
+    unit          a record of a provider: job or template; canonical form, hash
+    library       all that is installed
+    generate      --via: the jobs that a local job prints
+    environ       what a job finds in its environment
+    execute       fork, exec, wait; ending whole trees
+    audit         one line before, one after
+
+The runner imports the room for the format and the hash. Never the reverse.
+"""

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: ISC
+"""argv -> request. Pure; see plainbox-trusted-launcher-1(1), SYNOPSIS.
+
+Written by hand: argparse would echo what it was given, guess at abbreviated
+options, and load translations on the way.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from .environ import assignments
+from .errors import Refused
+
+PROGRAM: Final = 'plainbox-trusted-launcher-1'
+
+USAGE: Final = (
+    f'usage: {PROGRAM} [-h] (--hash HASH | --warmup)\n'
+    '       [--via LOCAL-JOB-HASH] [NAME=VALUE [NAME=VALUE ...]]\n'
+)
+
+HELP: Final = f"""{USAGE}
+Run an installed job as root, by the hash of its definition.
+
+  -h, --help            show this and exit
+  --version             show the version and exit
+  --hash HASH           run the job with this hash
+  --warmup              do nothing, so that pkexec asks for the password now
+  --via LOCAL-JOB-HASH  look for the job also among those that the local job
+                        with this hash prints
+  NAME=VALUE            a variable for the job; only those that it names in
+                        its field environ reach it
+
+Exit status: that of the job, 128+n if signal n ended it; 125 if the launcher
+refused, with a code and a reason on standard error; 2 for wrong usage.
+"""
+
+_OPTIONS: Final = ('--hash', '--via')
+
+
+class Usage(Exception):
+    """The command line is not of the form that the usage line gives."""
+
+
+class Request(NamedTuple):
+    """What is asked for. With `warmup` there is nothing to run."""
+
+    warmup: bool
+    hash: str
+    via: str
+    variables: dict[str, str]
+
+
+def parse(arguments: list[bytes]) -> Request:
+    """Read a command line, without the program's name.
+
+    Raises Usage, or Refused for text that cannot be a hash or a variable.
+    """
+    options, variables = _split([_text(argument) for argument in arguments])
+    if ('--hash' in options) is ('--warmup' in options):
+        raise Usage('give one of --hash and --warmup')
+    for name in _OPTIONS:
+        if name in options:
+            _require_hash(name, options[name])
+    return Request(
+        '--warmup' in options,
+        options.get('--hash', ''),
+        options.get('--via', ''),
+        assignments(variables),
+    )
+
+
+def _split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Options with their values, and what is none."""
+    options: dict[str, str] = {}
+    variables: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        name, equals, value = word.partition('=')
+        if name in options:
+            raise Usage(f'{name} is there twice')
+        if name in _OPTIONS:
+            options[name] = value if equals else next(words, '')
+        elif word == '--warmup':
+            options[word] = ''
+        elif word.startswith('-'):
+            raise Usage(f'unknown option {name}')
+        else:
+            variables.append(word)
+    return options, variables
+
+
+def _text(argument: bytes) -> str:
+    try:
+        return argument.decode('utf-8')
+    except UnicodeDecodeError:
+        raise Refused('PBL-ARGUMENT', 'an argument is not UTF-8') from None
+
+
+def _require_hash(option: str, value: str) -> None:
+    # fullmatch: with $ a line end after the last digit would pass.
+    if not re.fullmatch('[0-9a-f]{64}', value):
+        raise Refused('PBL-HASH', f'the value of {option} is not a hash')

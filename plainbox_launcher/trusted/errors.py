@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: ISC
+"""How the room says no."""
+
+from typing import Final
+
+# Every code that the launcher can refuse with, and what to do about it.
+# Codes are stable: people search for them and programs compare them.
+HINTS: Final = {
+    'PBL-NOT-ROOT': 'call it through pkexec, without --user',
+    'PBL-INTERPRETER': 'start the program itself, not through python3',
+    'PBL-NAMESPACE': 'run it outside of the container or sandbox',
+    'PBL-START': 'run it where root may set limits and priorities',
+    'PBL-ARGUMENT': 'arguments are UTF-8 text without control characters',
+    'PBL-HASH': 'a hash is 64 lower-case hexadecimal digits, see plainbox show',
+    'PBL-VARIABLE': 'write NAME=VALUE, each name once, one line, at most 32 KiB',
+    'PBL-CALLER': 'call it through pkexec',
+    'PBL-SESSION-SHARE': 'name an existing directory of your own by its full path',
+    'PBL-NO-JOB': 'install the provider that defines it, or update the caller',
+    'PBL-NOT-LOCAL': '--via takes the hash of a job with plugin: local',
+    'PBL-NO-USER': 'run it without the launcher, it does not ask for root',
+    'PBL-USER': 'only user: root is supported',
+    'PBL-NO-COMMAND': 'a person does this job, there is nothing to run',
+    'PBL-SHELL': 'the shells are bash, sh and dash',
+    'PBL-GENERATOR-FAILED': 'run the local job on its own to see why',
+    'PBL-GENERATOR-LIMIT': 'a local job lists jobs, let an ordinary job do the work',
+    'PBL-GENERATOR-OUTPUT': 'mend what the local job prints',
+    'PBL-NOT-GENERATED': 'what it prints differs between root and you, or has changed',
+    'PBL-NESTED': 'let the local job print the jobs themselves',
+    'PBL-AUDIT': 'start a system log that listens on /dev/log',
+    'PBL-EXEC': 'see that the shell is installed and /tmp can be written',
+    'PBL-STOPPED': 'nothing was run',
+    'PBL-INTERNAL': 'nothing was run, please report this',
+}
+
+
+class Refused(Exception):
+    """A request that is not granted.
+
+    `code` is a key of HINTS, `fact` says in lower case what was found.
+    """
+
+    def __init__(self, code: str, fact: str) -> None:
+        super().__init__(code, fact)
+        self.code = code
+        self.fact = fact
+        self.hint = HINTS[code]
+
+
+class Fault(Exception):
+    """Something installed that cannot be used; the rest lives on.
+
+    `where` is a path, with `:LINE` where a line is to blame.
+    """
+
+    def __init__(self, where: str, fact: str) -> None:
+        super().__init__(where, fact)
+        self.where = where
+        self.fact = fact
+
+    def __str__(self) -> str:
+        return f'{self.where}: {self.fact}'
+
+
+class Missing(Fault):
+    """A directory or file that is not there, which may be quite all right."""
+
+
+def printable(text: str) -> str:
+    """Show text in one line that no terminal and no log takes for its own."""
+    return ''.join(c if ' ' <= c <= '~' else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: ISC
+"""--via: the jobs that a local job prints; plainbox-job(5), Local jobs.
+
+A local job is an installed job like any other, so root may run it. What it
+prints is not installed: it is trusted as far as the local job is, and bounded.
+A job that it prints is never asked to print jobs in turn.
+"""
+
+from typing import Final
+
+from . import execute, library
+from .errors import Fault, Refused, printable
+from .unit import Unit
+
+# The largest local job in the published corpus prints some hundred records.
+LIMITS: Final = execute.Limits(max_bytes=4 << 20, seconds=30)
+MAX_RECORDS: Final = 10_000
+
+
+def evaluate(local: Unit, environ: dict[str, str]) -> list[Unit]:
+    """Run a local job and read the jobs it prints. Raises Refused."""
+    try:
+        ending = execute.capture(execute.command(local, environ), LIMITS)
+    except execute.Exceeded as error:
+        raise Refused('PBL-GENERATOR-LIMIT', f'the local job {error}') from None
+    if ending.status:
+        reason = _last_line(ending.stderr)
+        raise Refused(
+            'PBL-GENERATOR-FAILED', f'the local job ended with {ending.status}{reason}'
+        )
+    return read(ending.stdout, local)
+
+
+def read(output: bytes, local: Unit) -> list[Unit]:
+    """The units in the output of a local job. Raises Refused."""
+    try:
+        units = library.units_of(output, f'output of {local.id}', local.provider)
+    except Fault as fault:
+        raise Refused('PBL-GENERATOR-OUTPUT', str(fault)) from None
+    if len(units) > MAX_RECORDS:
+        raise Refused('PBL-GENERATOR-LIMIT', f'more than {MAX_RECORDS} records')
+    return units
+
+
+def choose(units: list[Unit], checksum: str) -> Unit:
+    """The job with this hash among generated ones. Raises Refused."""
+    job = library.find(units, checksum)
+    if job is None:
+        raise Refused('PBL-NOT-GENERATED', 'the local job does not print such a job')
+    if job.plugin == 'local':
+        raise Refused('PBL-NESTED', 'the local job prints a local job')
+    if any(job.id == other.id and job.fields != other.fields for other in units):
+        raise Refused('PBL-GENERATOR-OUTPUT', 'the local job prints two jobs of one id')
+    return job
+
+
+def _last_line(stderr: bytes) -> str:
+    lines = stderr.decode('utf-8', 'replace').split('\n')
+    last = next((line for line in reversed(lines) if line.strip()), '')
+    return f': {printable(last)[:200]}' if last else ''

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: ISC
+"""The state in which the caller left us, made ours before anything else.
+
+pkexec resets the environment, the uids and the descriptors from 3 up. All the
+rest of a process's state reaches root as the caller prepared it: execve(2)
+lists it under "the following attributes are preserved". The order below is the
+argument: who we are; then nothing of the environment, before a library reads
+it; then descriptors, before anything is opened; then all that could interrupt
+us; then all that could bend what we do.
+"""
+
+import os
+import resource
+import signal
+import sys
+from typing import Final
+
+from .errors import Refused
+
+# The one user namespace in which root is root: user_namespaces(7), uid_map.
+_INITIAL_NAMESPACE: Final = ['0', '0', '4294967295']
+
+# close_range(2) takes any number; a lowered RLIMIT_NOFILE says nothing about
+# what was opened before.
+_EVERY_FD: Final = 2**31 - 1
+
+_INF: Final = resource.RLIM_INFINITY
+
+# least, soft, hard: what a service gets from systemd, systemd-system.conf(5),
+# but no core dumps: they would hold what root read. `least` is for root without
+# CAP_SYS_RESOURCE, who cannot raise a hard limit: how low it may already be.
+LIMITS: Final = {
+    resource.RLIMIT_CORE: (0, 0, 0),
+    resource.RLIMIT_CPU: (_INF, _INF, _INF),
+    resource.RLIMIT_FSIZE: (_INF, _INF, _INF),
+    resource.RLIMIT_DATA: (_INF, _INF, _INF),
+    resource.RLIMIT_STACK: (8 << 20, 8 << 20, _INF),
+    resource.RLIMIT_RSS: (_INF, _INF, _INF),
+    resource.RLIMIT_NPROC: (4096, _INF, _INF),
+    resource.RLIMIT_NOFILE: (1024, 1024, 524288),
+    resource.RLIMIT_MEMLOCK: (64 << 10, 8 << 20, 8 << 20),
+    resource.RLIMIT_AS: (_INF, _INF, _INF),
+    resource.RLIMIT_SIGPENDING: (4096, _INF, _INF),
+    resource.RLIMIT_MSGQUEUE: (0, 819200, 819200),
+    resource.RLIMIT_NICE: (0, 0, 0),
+    resource.RLIMIT_RTPRIO: (0, 0, 0),
+    resource.RLIMIT_RTTIME: (_INF, _INF, _INF),
+}
+
+# Blocked, and looked at between two steps: no handler ever interrupts us.
+# SIGINT and SIGQUIT come from the terminal and reach the job by themselves.
+STOPS: Final = frozenset({signal.SIGTERM, signal.SIGHUP})
+BLOCKED: Final = STOPS | {signal.SIGINT, signal.SIGQUIT}
+
+
+def settle() -> dict[bytes, bytes]:
+    """Make the process's state ours. Returns the environment we were given.
+
+    Raises Refused where we are not quite root or a limit cannot be set.
+    """
+    if set(os.getresuid()) != {0}:
+        raise Refused('PBL-NOT-ROOT', 'not started as root')
+    if not (sys.flags.isolated and sys.flags.no_site):
+        raise Refused('PBL-INTERPRETER', 'python3 was not started with -IS')
+    given = dict(os.environb)
+    os.environ.clear()
+    try:
+        _descriptors()
+        _groups()
+        _signals_and_timers()
+        os.umask(0o077)
+        os.chdir('/')
+        _limits()
+        _priorities()
+    except (OSError, ValueError) as error:
+        raise Refused('PBL-START', f'cannot set up the process: {error}') from None
+    return given
+
+
+def _descriptors() -> None:
+    os.closerange(3, _EVERY_FD)
+    for fd in 0, 1, 2:
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest free number is this one: open(2).
+            os.open('/dev/null', os.O_RDWR)
+
+
+def _groups() -> None:
+    with open('/proc/self/uid_map', encoding='ascii') as uid_map:
+        if uid_map.read().split() != _INITIAL_NAMESPACE:
+            raise Refused('PBL-NAMESPACE', 'root of a user namespace is not root')
+    os.setgroups([0])
+    os.setresgid(0, 0, 0)
+
+
+def _signals_and_timers() -> None:
+    for timer in signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF:
+        signal.setitimer(timer, 0)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    # A closed pipe is an error to look at, not a reason to vanish.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, BLOCKED)
+
+
+def _limits() -> None:
+    for kind, (least, soft, hard) in LIMITS.items():
+        try:
+            resource.setrlimit(kind, (soft, hard))
+        except ValueError:
+            hard = resource.getrlimit(kind)[1]
+            if _size(hard) < _size(least):
+                raise Refused('PBL-START', 'a resource limit is too low') from None
+            resource.setrlimit(kind, (min(soft, hard, key=_size), hard))
+
+
+def _size(limit: int) -> float:
+    return float('inf') if limit == _INF else limit
+
+
+def _priorities() -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.sched_setaffinity(0, range(os.sysconf('SC_NPROCESSORS_CONF')))
+    with open('/proc/self/oom_score_adj', 'w', encoding='ascii') as score:
+        score.write('0')

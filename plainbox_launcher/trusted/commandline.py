@@ -6,6 +6,7 @@ options, and load translations on the way.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from .environ import assignments
@@ -79,14 +80,21 @@ def _split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
         if name in options:
             raise Usage(f'{name} is there twice')
         if name in _OPTIONS:
-            options[name] = value if equals else next(words, '')
+            options[name] = value if equals else _next(words, name)
         elif word == '--warmup':
             options[word] = ''
         elif word.startswith('-'):
-            raise Usage(f'unknown option {name}')
+            raise Usage(f'unknown option {name[:40]}')
         else:
             variables.append(word)
     return options, variables
+
+
+def _next(words: Iterator[str], name: str) -> str:
+    try:
+        return next(words)
+    except StopIteration:
+        raise Usage(f'{name} needs a value') from None
 
 
 def _text(argument: bytes) -> str:

@@ -28,22 +28,27 @@ HINTS: Final = {
     'PBL-NESTED': 'let the local job print the jobs themselves',
     'PBL-AUDIT': 'start a system log that listens on /dev/log',
     'PBL-EXEC': 'see that the shell is installed and /tmp can be written',
-    'PBL-STOPPED': 'nothing was run',
-    'PBL-INTERNAL': 'nothing was run, please report this',
+    'PBL-STOPPED': 'the job was not started',
+    'PBL-UNKILLABLE': 'a device or file system does not answer, see the kernel log',
+    'PBL-INTERNAL': 'please report this',
 }
 
 
 class Refused(Exception):
     """A request that is not granted.
 
-    `code` is a key of HINTS, `fact` says in lower case what was found.
+    `code` is a key of HINTS, unless the runner gives a hint with a code of its
+    own; `fact` says in lower case what was found.
     """
 
-    def __init__(self, code: str, fact: str) -> None:
+    def __init__(self, code: str, fact: str, hint: str = '') -> None:
         super().__init__(code, fact)
         self.code = code
         self.fact = fact
-        self.hint = HINTS[code]
+        self.hint = hint or HINTS[code]
+
+    def __str__(self) -> str:
+        return printable(f'{self.code}: {self.fact} ({self.hint})')
 
 
 class Fault(Exception):

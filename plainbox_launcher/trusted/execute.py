@@ -136,7 +136,7 @@ def end_tree(grace: float) -> None:
     while children := _children():
         late = time.monotonic() - deadline
         if late > GRACE:
-            raise Refused('PBL-EXEC', 'a process cannot be killed')
+            raise Refused('PBL-UNKILLABLE', 'a process outlives SIGKILL')
         for pid in children if late >= 0 else children - told:
             os.kill(pid, signal.SIGKILL if late >= 0 else signal.SIGTERM)
         told = children
@@ -192,12 +192,15 @@ def _wait(pid: int, texts: dict[int, bytearray], limits: Limits) -> int:
         poll.register(fd, select.POLLIN)
     try:
         while True:
-            for fd, _ in poll.poll(_TICK):
-                if fd in texts and not _take(fd, texts[fd], limits):
+            ready = [fd for fd, _ in poll.poll(_TICK)]
+            for fd in texts.keys() & ready:
+                if not _take(fd, texts[fd], limits):
                     poll.unregister(fd)
             status = _reap(pid)
             if status is not None:
                 return status
+            if child in ready:
+                raise Refused('PBL-INTERNAL', 'the exit status of the job was lost')
             if time.monotonic() > deadline:
                 raise Exceeded(f'took more than {limits.seconds:.0f} seconds')
             if stops := signal.sigpending() & STOPS:

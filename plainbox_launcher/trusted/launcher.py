@@ -40,9 +40,9 @@ def main(argv: list[str]) -> int:
     # Bytes, since the caller's LC_ALL decides how Python decoded them.
     arguments = [os.fsencode(argument) for argument in argv[1:]]
     try:
-        if arguments in ([b'-h'], [b'--help']):
+        if b'-h' in arguments or b'--help' in arguments:
             return _say(1, commandline.HELP)
-        if arguments == [b'--version']:
+        if b'--version' in arguments:
             return _say(1, f'{PROGRAM} {__version__}\n')
         return _launch(arguments)
     except commandline.Usage as error:
@@ -176,9 +176,8 @@ def _but(faults: tuple[Fault, ...]) -> str:
 
 
 def _refuse(refused: Refused) -> int:
-    text = f'{refused.code}: {refused.fact} ({refused.hint})'
     with suppress(OSError):  # nobody listens, but the exit status speaks too
-        _say(2, f'{PROGRAM}: {printable(text)}\n')
+        _say(2, f'{PROGRAM}: {refused}\n')
     return REFUSED
 
 

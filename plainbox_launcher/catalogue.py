@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: ISC
+"""The jobs there are: installed ones, a developer's own, generated ones."""
+
+import os
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Final, NamedTuple
+
+from xdg import BaseDirectory
+
+from .trusted import library
+from .trusted.errors import Fault
+from .trusted.library import Library
+from .trusted.unit import Unit
+
+#: Where a developer's own providers lie, XDG Base Directory Specification.
+OWN: Final = os.path.join(BaseDirectory.xdg_data_home, 'plainbox-providers-1')
+
+#: Plugins whose work a person does, at least in part.
+INTERACTIVE: Final = frozenset(
+    {'manual', 'user-interact', 'user-verify', 'user-interact-verify'}
+)
+
+
+class Job(NamedTuple):
+    """A job, and whether root would know it: directly or `via` a local job."""
+
+    unit: Unit
+    installed: bool
+    via: Unit | None = None
+
+    @property
+    def id(self) -> str:
+        """The full id, `namespace::id`."""
+        return self.unit.id
+
+    @property
+    def short_id(self) -> str:
+        """The id without its namespace."""
+        return self.id.rpartition('::')[2]
+
+    @property
+    def user(self) -> str:
+        """The account that it asks for; '' for the one who calls."""
+        return self.unit.get('user')
+
+    def matches(self, pattern: str) -> bool:
+        """Whether a shell pattern matches the full or the short id."""
+        return any(fnmatchcase(id_, pattern) for id_ in (self.id, self.short_id))
+
+
+class Catalogue(NamedTuple):
+    """All jobs in the order in which they were read, and what was refused.
+
+    A provider that the developer names takes the place of an installed one of
+    the same name.
+    """
+
+    jobs: tuple[Job, ...]
+    installed: Library
+    own: Library
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What could not be read."""
+        return self.installed.faults + self.own.faults
+
+    def directories(self, unit: Unit) -> list[str]:
+        """The bin directories of the namespace of a unit."""
+        providers = {p.name: p for p in self.installed.providers + self.own.providers}
+        everything = Library(tuple(providers.values()), (), ())
+        return everything.directories(unit.provider)
+
+
+def read(named: Iterable[str]) -> Catalogue:
+    """Read what is installed and, if there are any, the developer's own.
+
+    `named` are .provider files, or directories of them.
+    """
+    paths = [os.path.abspath(path) for path in named]
+    if os.path.isdir(OWN):
+        paths.append(OWN)
+    installed = library.load()
+    own = library.load(paths, trusted=False)
+    replaced = {provider.name for provider in own.providers}
+    known = {unit.checksum for unit in installed.units}
+    units = own.units + tuple(
+        unit for unit in installed.units if unit.provider.name not in replaced
+    )
+    jobs = (Job(u, u.checksum in known) for u in units if u.kind == 'job' and u.id)
+    return Catalogue(tuple(jobs), installed, own)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: ISC
+"""Calling the trusted launcher through pkexec, and understanding its answers.
+
+pkexec(1) has two exit statuses for all that can go wrong, 126 and 127, and a
+job may return the same. Its messages tell them apart: it prints them instead of
+starting the launcher, so they are all that there is on standard error.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from typing import Final
+
+from .catalogue import Job
+from .trusted.commandline import PROGRAM
+from .trusted.environ import SHARE, denied
+from .trusted.errors import Refused
+from .trusted.launcher import REFUSED
+
+LAUNCHER: Final = f'/usr/bin/{PROGRAM}'
+ACTION: Final = 'org.freedesktop.policykit.pkexec.run-plainbox-job'
+_POLICY: Final = f'/usr/share/polkit-1/actions/{ACTION}.policy'
+
+_ALONE: Final = (
+    'log in on the console or desktop of this machine; for ssh, cron and CI see '
+    '"Unattended machines" in the README'
+)
+
+HINTS: Final = {
+    'PBL-NO-PKEXEC': 'install the package pkexec (policykit-1 on older systems)',
+    'PBL-NO-LAUNCHER': 'install plainbox-launcher system-wide, as the README says',
+    'PBL-NO-POLICY': 'install plainbox-launcher system-wide, as the README says',
+    'PBL-NO-NEW-PRIVS': 'run plainbox outside of the sandbox or service that sets it',
+    'PBL-NOT-SETUID': 'reinstall pkexec, or mount its file system without nosuid',
+    'PBL-NO-POLKIT': 'start polkit and the system bus',
+    'PBL-DISMISSED': 'run it again and give the password',
+    'PBL-NO-AGENT': _ALONE,
+    'PBL-NOT-AUTHORIZED': f'give the right password, or {_ALONE}',
+    'PBL-PKEXEC': 'see pkexec(1)',
+    'PBL-NOT-INSTALLED': 'root runs only what is installed, install its provider',
+}
+
+# pkexec's words (polkit 105 to 126), the first that matches.
+_ANSWERS: Final = (
+    ('Request dismissed', 'PBL-DISMISSED', 'the password dialog was dismissed'),
+    ('No authentication agent found', 'PBL-NO-AGENT', 'nothing can ask for a password'),
+    ('textual authentication agent', 'PBL-NO-AGENT', 'there is no terminal to ask on'),
+    ('Not authorized', 'PBL-NOT-AUTHORIZED', 'polkit does not allow it'),
+    ('must be setuid root', 'PBL-NOT-SETUID', 'pkexec is not setuid root'),
+    ('Error getting authority', 'PBL-NO-POLKIT', 'polkit cannot be reached'),
+    ('Error checking for auth', 'PBL-NO-POLKIT', 'polkit does not answer'),
+    ('Error accessing', 'PBL-NO-LAUNCHER', 'the trusted launcher cannot be started'),
+    ('Cannot run program', 'PBL-NO-LAUNCHER', 'the trusted launcher is not there'),
+    ('Error executing /', 'PBL-NO-LAUNCHER', 'the trusted launcher cannot be started'),
+    ('SHELL variable', 'PBL-PKEXEC', 'pkexec does not like the environment'),
+    ('suspicious content', 'PBL-PKEXEC', 'pkexec does not like the environment'),
+)
+
+_REFUSAL: Final = re.compile(rf'{PROGRAM}: (PBL-[A-Z-]+): (.*) \((.*)\)')
+
+
+def refusal(code: str, fact: str) -> Refused:
+    """A refusal of the runner's own, to be raised or reported."""
+    return Refused(code, fact, HINTS[code])
+
+
+def prerequisites(launcher: str) -> None:
+    """Raise Refused for what keeps pkexec from starting, as far as we can see."""
+    if not shutil.which('pkexec'):
+        raise refusal('PBL-NO-PKEXEC', 'pkexec is not installed')
+    if not os.path.exists(launcher):
+        raise refusal('PBL-NO-LAUNCHER', f'{launcher} is not there')
+    if launcher == LAUNCHER and not os.path.exists(_POLICY):
+        raise refusal('PBL-NO-POLICY', f'the polkit action {ACTION} is not installed')
+    if _no_new_privs():
+        raise refusal('PBL-NO-NEW-PRIVS', 'no_new_privs keeps us from becoming root')
+
+
+def warm_up_command(launcher: str) -> list[str]:
+    """The command that asks for the password now, and does nothing."""
+    return ['pkexec', launcher, '--warmup']
+
+
+def job_command(job: Job, launcher: str, variables: Mapping[str, str]) -> list[str]:
+    """The command that runs a job as root, with those variables it may want."""
+    wanted = job.unit.environ | (job.via.environ if job.via else set()) | set(SHARE[:1])
+    pairs = [
+        f'{name}={variables[name]}'
+        for name in sorted(wanted & variables.keys())
+        if name in SHARE or not denied(name)
+    ]
+    via = ['--via', job.via.checksum] if job.via else []
+    return ['pkexec', launcher, '--hash', job.unit.checksum, *via, *pairs]
+
+
+def environment() -> dict[str, str]:
+    """What pkexec gets: it refuses to run at all for some values of others."""
+    kept = ('DISPLAY', 'XAUTHORITY', 'TERM')
+    values = {name: os.environ[name] for name in kept if name in os.environ}
+    # Its messages are understood in English only.
+    return values | {'PATH': os.defpath, 'SHELL': '/bin/sh', 'LC_ALL': 'C.UTF-8'}
+
+
+def understand(status: int, printed: bool, stderr: str) -> Refused | None:
+    """The refusal in an answer of pkexec or the launcher; None if the job ran.
+
+    `printed` tells whether there was anything on standard output; `stderr` is
+    all, or the end, of what was on standard error.
+    """
+    if printed:
+        return None
+    lines = stderr.strip().splitlines() or ['']
+    if status == REFUSED and (match := _REFUSAL.fullmatch(lines[-1])):
+        return Refused(match[1], match[2], match[3])
+    if status not in (126, 127):
+        return None
+    for words, code, fact in _ANSWERS:
+        if any(words in line for line in lines):
+            return refusal(code, fact)
+    return None
+
+
+def _no_new_privs() -> bool:
+    with open('/proc/self/status', encoding='utf-8', errors='replace') as status:
+        return any(line.split() == ['NoNewPrivs:', '1'] for line in status)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: ISC
+"""Resource expressions, the lines of `requires`: plainbox-job(5).
+
+A line such as `device.category == 'DISK' and int(device.size) > 10` holds when
+one single record of each resource that it names satisfies the whole of it.
+Python's syntax, but not Python: what is not listed here is refused.
+"""
+
+import ast
+import itertools
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+MAX_LENGTH: Final = 2000
+
+Records = Sequence[Mapping[str, str]]
+
+_COMPARE: Final[dict[type[ast.cmpop], Callable[[Any, Any], bool]]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda item, whole: item in whole,
+    ast.NotIn: lambda item, whole: item not in whole,
+}
+_FUNCTIONS: Final[dict[str, Callable[[Any], Any]]] = {'int': int, 'float': float}
+
+
+class ExpressionError(ValueError):
+    """A text that is not a resource expression; the argument says why."""
+
+
+def parse(text: str) -> ast.expr:
+    """Read an expression. Raises ExpressionError."""
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError('it is too long')
+    try:
+        tree = ast.parse(text.strip(), mode='eval').body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ExpressionError('it cannot be parsed') from None
+    _check(tree)
+    return tree
+
+
+def resources(tree: ast.expr) -> set[str]:
+    """The names of the resources that an expression asks about."""
+    attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    return {a.value.id for a in attributes if isinstance(a.value, ast.Name)}
+
+
+def holds(tree: ast.expr, records: Mapping[str, Records]) -> bool:
+    """Whether one record of each resource satisfies the whole expression."""
+    names = sorted(resources(tree))
+    chosen = itertools.product(*(records.get(name, ()) for name in names))
+    return any(_satisfied(tree, dict(zip(names, one, strict=True))) for one in chosen)
+
+
+def _satisfied(tree: ast.expr, record: Mapping[str, Mapping[str, str]]) -> bool:
+    try:
+        return bool(_value(tree, record))
+    except (KeyError, TypeError, ValueError):
+        return False  # a field that the record lacks, or of another kind
+
+
+def _check(node: ast.expr) -> None:
+    """Refuse what _value does not know."""
+    match node:
+        case ast.Constant(value=str() | int() | float() | None):
+            pass
+        case ast.Attribute(value=ast.Name()):
+            pass
+        case ast.BoolOp(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
+            _check_all(parts)
+        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=part):
+            _check(part)
+        case ast.Compare(left=left, ops=ops, comparators=parts) if all(
+            type(op) in _COMPARE for op in ops
+        ):
+            _check_all([left, *parts])
+        case ast.Call(func=ast.Name(id=name), args=[part], keywords=[]) if (
+            name in _FUNCTIONS
+        ):
+            _check(part)
+        case _:
+            raise ExpressionError(f'it may not use {ast.unparse(node)[:60]}')
+
+
+def _check_all(nodes: Sequence[ast.expr]) -> None:
+    for node in nodes:
+        _check(node)
+
+
+def _value(  # noqa: C901  # a case for each kind of node
+    node: ast.expr, record: Mapping[str, Mapping[str, str]]
+) -> Any:  # noqa: ANN401  # strings, numbers, truth, lists of them
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Attribute(value=ast.Name(id=name), attr=field):
+            return record[name][field]
+        case ast.List(elts=parts) | ast.Tuple(elts=parts):
+            return [_value(part, record) for part in parts]
+        case ast.BoolOp(op=ast.And(), values=parts):
+            return all(_value(part, record) for part in parts)
+        case ast.BoolOp(values=parts):
+            return any(_value(part, record) for part in parts)
+        case ast.UnaryOp(op=ast.Not(), operand=part):
+            return not _value(part, record)
+        case ast.UnaryOp(operand=part):
+            return -_value(part, record)
+        case ast.Call(func=ast.Name(id=name), args=[part]):
+            return _FUNCTIONS[name](_value(part, record))
+        case ast.Compare(left=left, ops=ops, comparators=parts):
+            values = [_value(part, record) for part in (left, *parts)]
+            pairs = zip(ops, itertools.pairwise(values), strict=True)
+            return all(_COMPARE[type(op)](*pair) for op, pair in pairs)
+        case _:
+            raise TypeError(ast.dump(node))  # _check let nothing else through

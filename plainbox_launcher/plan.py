@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: ISC
+"""Which jobs run, in which order. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from .catalogue import Job
+from .trusted.unit import Unit, words
+
+_IMPORT: Final = re.compile(r'from\s+(\S+)\s+import\s+(\S+?)(?:\s+as\s+(\w+))?')
+
+
+class PlanError(Exception):
+    """A plan that cannot be made; the argument says why, in plain words."""
+
+
+def select(jobs: Sequence[Job], patterns: Iterable[str]) -> list[Job]:
+    """The jobs that match, in the order of the patterns, each of them once.
+
+    Raises PlanError for a pattern that matches nothing.
+    """
+    selected: dict[str, Job] = {}
+    for pattern in patterns:
+        found = [job for job in jobs if job.matches(pattern)]
+        if not found:
+            raise PlanError(f'no job matches {pattern}{_suggestion(jobs, pattern)}')
+        selected |= {job.id: job for job in found if job.id not in selected}
+    return list(selected.values())
+
+
+def arrange(selected: Sequence[Job], jobs: Sequence[Job]) -> list[Job]:
+    """The selected jobs and what they depend on, dependencies first.
+
+    Raises PlanError where jobs depend on each other in a circle.
+    """
+    known = {job.id: job for job in jobs} | {job.id: job for job in selected}
+    arranged: dict[str, Job] = {}
+    for job in selected:
+        _arrange(job, known, arranged, ())
+    return list(arranged.values())
+
+
+def dependencies(unit: Unit) -> list[str]:
+    """The full ids of the jobs that must have passed before this one."""
+    return sorted(_full(id_, unit) for id_ in words(unit.get('depends')))
+
+
+def requirements(unit: Unit) -> list[str]:
+    """The expressions of `requires`, one a line."""
+    lines = (line.strip() for line in unit.get('requires').splitlines())
+    return [line for line in lines if line]
+
+
+def resource_ids(unit: Unit, names: Iterable[str]) -> dict[str, str]:
+    """The full id of each resource job that is called by these names."""
+    imports = {}
+    for line in unit.get('imports').splitlines():
+        if match := _IMPORT.fullmatch(line.strip()):
+            namespace, id_, name = match.groups()
+            imports[name or id_] = f'{namespace}::{id_}'
+    return {name: imports.get(name) or _full(name, unit) for name in names}
+
+
+def _arrange(
+    job: Job, known: Mapping[str, Job], arranged: dict[str, Job], above: tuple[str, ...]
+) -> None:
+    if job.id in above:
+        circle = ' -> '.join((*above[above.index(job.id) :], job.id))
+        raise PlanError(f'jobs depend on each other: {circle}')
+    for id_ in dependencies(job.unit):
+        if id_ in known and id_ not in arranged:
+            _arrange(known[id_], known, arranged, (*above, job.id))
+    arranged.setdefault(job.id, job)
+
+
+def _full(id_: str, unit: Unit) -> str:
+    return id_ if '::' in id_ else f'{unit.provider.namespace}::{id_}'
+
+
+def _suggestion(jobs: Sequence[Job], pattern: str) -> str:
+    near = get_close_matches(pattern, [job.short_id for job in jobs], 3, 0.5)
+    return f'; is it {" or ".join(near)}?' if near else ''

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: ISC
+"""Running jobs: one's own directly, root's through pkexec."""
+
+import os
+import pwd
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple
+
+from . import elevate, expression, plan
+from .catalogue import INTERACTIVE, Catalogue, Job
+from .process import Ended, follow
+from .trusted import environ, execute, generate, rfc822
+from .trusted.errors import Fault, Refused
+
+PASSED: Final = 'passed'
+FAILED: Final = 'failed'
+SKIPPED: Final = 'skipped'
+DENIED: Final = 'denied'
+
+_LOCALE: Final = ('LANGUAGE', 'LC_')
+
+
+class Result(NamedTuple):
+    """What became of a job. `detail` says why, in a few words."""
+
+    job: Job
+    outcome: str
+    detail: str = ''
+    seconds: float = 0.0
+
+
+class Run:
+    """What one run knows: where things lie, and what resource jobs printed."""
+
+    def __init__(self, catalogue: Catalogue, launcher: str, share: str) -> None:
+        self.catalogue = catalogue
+        self.launcher = launcher
+        self.share = share
+        self.jobs = {job.id: job for job in catalogue.jobs}
+        self.outcomes: dict[str, str] = {}
+        self._records: dict[str, expression.Records] = {}
+        self._made: dict[str, list[Job]] = {}
+
+    def warm_up(self) -> None:
+        """Have the password asked for now. Raises Refused if it is not given."""
+        elevate.prerequisites(self.launcher)
+        if self.launcher != elevate.LAUNCHER:
+            return  # another program is asked for each time, whatever we do
+        command = elevate.warm_up_command(self.launcher)
+        ended = follow(command, elevate.environment(), '/', live=False)
+        if ended.status:
+            stderr = ended.stderr.decode('utf-8', 'replace').strip()
+            raise elevate.understand(
+                ended.status, bool(ended.stdout), stderr
+            ) or elevate.refusal(
+                'PBL-PKEXEC', f'pkexec ended with {ended.status}: {stderr}'
+            )
+
+    def perform(self, job: Job) -> Result:
+        """Run a job, unless something speaks against it."""
+        started = time.monotonic()
+        try:
+            result = self._obstacle(job) or self._outcome(job)
+        except Refused as refused:
+            ours = refused.code.startswith('PBL-GENERATOR')
+            result = Result(job, FAILED if ours else DENIED, str(refused))
+        self.outcomes[job.id] = result.outcome
+        return result._replace(seconds=time.monotonic() - started)
+
+    def needs_root(self, job: Job) -> bool:
+        """Whether root is needed for a job, or for what it requires."""
+        if job.unit.plugin == 'local' and not job.user:
+            return any(
+                self.needs_root(made) for made in self.expand(job) if made != job
+            )
+        asked = [job, *(self.jobs[id_] for id_ in self._resources_of(job))]
+        return any(each.user and each.installed for each in asked)
+
+    def expand(self, job: Job) -> list[Job]:
+        """The jobs that a local job prints; any other job as it is.
+
+        So is a local job that cannot be run: to perform it shows why.
+        """
+        if job.unit.plugin != 'local':
+            return [job]
+        if job.id not in self._made:
+            try:
+                made = [] if self._obstacle(job) else self._generate(job)
+            except Refused:
+                made = []
+            self._made[job.id] = made or [job]
+        return self._made[job.id]
+
+    def _generate(self, local: Job) -> list[Job]:
+        ended = self._execute(local, live=False)
+        if ended.status:
+            lines = ended.stderr.decode('utf-8', 'replace').strip().splitlines()
+            reason = f': {lines[-1]}' if lines else ''
+            fact = f'the local job ended with {ended.status}{reason}'
+            raise Refused('PBL-GENERATOR-FAILED', fact)
+        units = generate.read(ended.stdout, local.unit)
+        return [
+            Job(unit, local.installed, local.unit)
+            for unit in units
+            if unit.kind == 'job' and unit.plugin != 'local'
+        ]
+
+    def _resources_of(self, job: Job) -> set[str]:
+        """The resource jobs, as far as there are, that `requires` asks about."""
+        ids: set[str] = set()
+        for line in plan.requirements(job.unit):
+            with suppress(expression.ExpressionError):
+                names = expression.resources(expression.parse(line))
+                ids |= set(plan.resource_ids(job.unit, names).values())
+        return ids & self.jobs.keys()
+
+    def _obstacle(self, job: Job) -> Result | None:
+        """Why a job is not to be run; None if nothing speaks against it."""
+        for id_ in plan.dependencies(job.unit):
+            if self.outcomes.get(id_) != PASSED:
+                return Result(job, SKIPPED, f'needs {id_} to pass')
+        for line in plan.requirements(job.unit):
+            if reason := self._unmet(job, line):
+                return Result(job, SKIPPED, reason)
+        if job.unit.plugin in INTERACTIVE:
+            return Result(job, SKIPPED, 'a person has to do it')
+        return None
+
+    def _unmet(self, job: Job, line: str) -> str:
+        """Why a requirement does not hold; '' if it does."""
+        try:
+            tree = expression.parse(line)
+        except expression.ExpressionError as error:
+            return f'requires is malformed, {error}: {line} ({job.unit.where})'
+        names = plan.resource_ids(job.unit, expression.resources(tree))
+        try:
+            records = {name: self._resource(id_) for name, id_ in names.items()}
+        except (Fault, Refused) as error:
+            return f'requires {line}, but {error}'
+        return '' if expression.holds(tree, records) else f'requires {line}'
+
+    def _resource(self, id_: str) -> expression.Records:
+        """The records that a resource job prints, which runs but once."""
+        if id_ not in self._records:
+            job = self.jobs.get(id_)
+            if job is None or job.unit.plugin != 'resource':
+                raise Fault(id_, 'no such resource job')
+            self._records[id_] = ()  # also if it fails: it is not run again
+            ended = self._execute(job, live=False)
+            if ended.status:
+                raise Fault(id_, f'ended with {ended.status}')
+            records = rfc822.parse(ended.stdout, f'output of {id_}')
+            self._records[id_] = [record.fields for record in records]
+        return self._records[id_]
+
+    def _outcome(self, job: Job) -> Result:
+        if job.unit.plugin == 'local':
+            return Result(job, PASSED, f'prints {len(self._generate(job))} jobs')
+        ended = self._execute(job, live=True)
+        if ended.status == 0:
+            return Result(job, PASSED)
+        if ended.status > 128:
+            return Result(job, FAILED, f'ended by signal {ended.status - 128}')
+        return Result(job, FAILED, f'exit status {ended.status}')
+
+    def _execute(self, job: Job, *, live: bool) -> Ended:
+        """Run as whom the job says. Raises Refused if root may not."""
+        if not job.user:
+            return self._as_ourselves(job, live=live)
+        if not job.installed:
+            raise elevate.refusal('PBL-NOT-INSTALLED', f'{job.id} is not installed')
+        command = elevate.job_command(job, self.launcher, self._variables())
+        ended = follow(command, elevate.environment(), '/', live=live)
+        stderr = ended.stderr.decode('utf-8', 'replace')
+        refused = elevate.understand(ended.status, bool(ended.stdout), stderr)
+        if refused:
+            raise refused
+        return ended
+
+    def _as_ourselves(self, job: Job, *, live: bool) -> Ended:
+        values = self._environment(job)
+        command = execute.command(job.unit, values)
+        with tempfile.TemporaryDirectory(prefix='plainbox-') as directory:
+            return follow(
+                [command.program, *command.argv[1:]], values, directory, live=live
+            )
+
+    def _environment(self, job: Job) -> dict[str, str]:
+        """A job of our own runs in our session, a resource or local job does not:
+
+        what these print must not hang on who runs them.
+        """
+        composed = environ.compose(
+            job.unit,
+            pwd.getpwuid(os.getuid()),
+            self.catalogue.directories(job.unit),
+            os.environ,
+            share=self.share,
+            screen={n: os.environ[n] for n in environ.SCREEN if n in os.environ},
+        ).values
+        if job.unit.plugin in ('local', 'resource'):
+            return composed
+        ours = {n: v for n, v in os.environ.items() if not n.startswith(_LOCALE)}
+        return ours | composed
+
+    def _variables(self) -> Mapping[str, str]:
+        return os.environ | {environ.SHARE[0]: self.share}
+
+
+@contextmanager
+def session(catalogue: Catalogue, launcher: str) -> Iterator[Run]:
+    """A run with a share directory, which is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix='plainbox-session-') as share:
+        yield Run(catalogue, launcher, share)

@@ -10,7 +10,8 @@ import socket
 import time
 from typing import Final
 
-from .commandline import PROGRAM
+from .caller import Caller
+from .commandline import PROGRAM, Request
 from .errors import Refused
 
 _LOG: Final = '/dev/log'
@@ -23,8 +24,15 @@ _WARNING: Final = 80 | 4
 _MAX_FIELD: Final = 1024
 
 
-def write(event: str, **fields: object) -> None:
-    """Write an event and its fields. Raises Refused if the log does not take it."""
+def write(event: str, request: Request, caller: Caller, **facts: object) -> None:
+    """Write who wants what, and the facts. Raises Refused if the log is deaf."""
+    fields = {
+        'uid': caller.uid,
+        'caller': caller.name,
+        'hash': request.hash,
+        'via': request.via,
+        **facts,
+    }
     priority = _WARNING if event == 'refused' else _NOTICE
     words = [event, *(f'{key}={_word(value)}' for key, value in fields.items())]
     stamp = time.strftime('%b %e %H:%M:%S')

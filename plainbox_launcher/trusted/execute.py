@@ -15,10 +15,11 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, NamedTuple
 
 from .errors import Refused
+from .files import closing
 from .start import STOPS
 from .unit import Unit
 
@@ -107,10 +108,13 @@ def capture(command: Command, limits: Limits) -> Ending:
     launcher is asked to stop meanwhile.
     """
     started = time.monotonic()
-    with _workspace() as directory, _pipe() as out, _pipe() as err:
-        texts = {out[0]: bytearray(), err[0]: bytearray()}
-        with open('/dev/null', 'rb') as null:
-            pid = _start(command, directory, (null.fileno(), out[1], err[1]))
+    with ExitStack() as ends, _workspace() as directory:
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        null = os.open('/dev/null', os.O_RDONLY)
+        for fd in out, out_end, err, err_end, null:
+            ends.enter_context(closing(fd))
+        texts = {out: bytearray(), err: bytearray()}
+        pid = _start(command, directory, (null, out_end, err_end))
         try:
             status = _wait(pid, texts, limits)
         except Stopped:
@@ -186,27 +190,19 @@ def _become(
 def _wait(pid: int, texts: dict[int, bytearray], limits: Limits) -> int:
     """Collect what comes through the pipes `texts` until `pid` has ended."""
     deadline = time.monotonic() + limits.seconds
-    poll = select.poll()
-    child = os.pidfd_open(pid)
-    for fd in child, *texts:
-        poll.register(fd, select.POLLIN)
-    try:
-        while True:
-            ready = [fd for fd, _ in poll.poll(_TICK)]
-            for fd in texts.keys() & ready:
-                if not _take(fd, texts[fd], limits):
+    with closing(os.pidfd_open(pid)) as child:
+        poll = select.poll()
+        for fd in child, *texts:
+            poll.register(fd, select.POLLIN)
+        while (status := _reap(pid)) is None:
+            for fd, _ in poll.poll(_TICK):
+                if fd in texts and not _take(fd, texts[fd], limits):
                     poll.unregister(fd)
-            status = _reap(pid)
-            if status is not None:
-                return status
-            if child in ready:
-                raise Refused('PBL-INTERNAL', 'the exit status of the job was lost')
             if time.monotonic() > deadline:
                 raise Exceeded(f'took more than {limits.seconds:.0f} seconds')
             if stops := signal.sigpending() & STOPS:
                 raise Stopped(min(stops))
-    finally:
-        os.close(child)
+    return status
 
 
 def _take(fd: int, text: bytearray, limits: Limits) -> int:
@@ -221,11 +217,14 @@ def _take(fd: int, text: bytearray, limits: Limits) -> int:
 def _reap(main: int) -> int | None:
     """Collect every child that ended; the exit status of `main` if it did."""
     status = None
-    with suppress(ChildProcessError):
+    try:
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             if ended[0] == main:
                 code = os.waitstatus_to_exitcode(ended[1])
                 status = code if code >= 0 else 128 - code
+    except ChildProcessError:
+        if main and status is None:  # an unknown status is never a success
+            raise Refused('PBL-INTERNAL', 'the exit status was lost') from None
     return status
 
 
@@ -242,16 +241,6 @@ def _parent(pid: int) -> int:
             return int(stat.read().rpartition(b')')[2].split()[1])
     except OSError:
         return 0  # gone
-
-
-@contextmanager
-def _pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    try:
-        yield ends
-    finally:
-        for fd in ends:
-            os.close(fd)
 
 
 @contextmanager

@@ -50,16 +50,13 @@ def directory(path: str, *, trusted: bool = True) -> Iterator[int]:
 
 def read(name: str, parent: int, path: str, *, trusted: bool = True) -> bytes:
     """The bytes of the file `name` in the open directory `parent`."""
-    fd = _opened(name, parent, path, _FLAGS)
-    try:
+    with closing(_opened(name, parent, path, _FLAGS)) as fd:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise Fault(path, 'is not a regular file')
         if trusted:
             _check(status, path)
         return _read_all(fd, path)
-    finally:
-        os.close(fd)
 
 
 def walk(
@@ -82,7 +79,7 @@ def walk(
             if name.endswith(suffixes):
                 yield where, read(name, parent, where, trusted=trusted)
             elif depth and _is_directory(name, parent):
-                with _below(name, parent, where, trusted) as fd:
+                with closing(_open(name, parent, where, trusted)) as fd:
                     yield from walk(
                         fd, where, suffixes, faults, depth=depth - 1, trusted=trusted
                     )
@@ -91,8 +88,8 @@ def walk(
 
 
 @contextmanager
-def _below(name: str, parent: int, path: str, trusted: bool) -> Iterator[int]:
-    fd = _open(name, parent, path, trusted)
+def closing(fd: int) -> Iterator[int]:
+    """Close a descriptor at the end of the block."""
     try:
         yield fd
     finally:

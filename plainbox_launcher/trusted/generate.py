@@ -17,10 +17,10 @@ LIMITS: Final = execute.Limits(max_bytes=4 << 20, seconds=30)
 MAX_RECORDS: Final = 10_000
 
 
-def evaluate(local: Unit, environ: dict[str, str]) -> list[Unit]:
-    """Run a local job and read the jobs it prints. Raises Refused."""
+def evaluate(local: Unit, command: execute.Command) -> list[Unit]:
+    """Run a local job's command and read the jobs it prints. Raises Refused."""
     try:
-        ending = execute.capture(execute.command(local, environ), LIMITS)
+        ending = execute.capture(command, LIMITS)
     except execute.Exceeded as error:
         raise Refused('PBL-GENERATOR-LIMIT', f'the local job {error}') from None
     if ending.status:

@@ -10,29 +10,17 @@ import os
 import pwd
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NamedTuple
 
 from .. import __version__
 from . import audit, caller, commandline, environ, execute, generate, library, start
 from .caller import Caller
 from .commandline import PROGRAM, Request
-from .environ import Environment
 from .errors import Fault, Refused, printable
 from .library import Library
 from .unit import Unit
 
 REFUSED = 125  # what env(1), nice(1) and their like return for a failure of theirs
 WRONG_USAGE = 2
-
-
-class Errand(NamedTuple):
-    """All that a decision rests on."""
-
-    request: Request
-    caller: Caller
-    given: Mapping[bytes, bytes]  # the environment that pkexec left
-    share: str
-    installed: Library
 
 
 def main(argv: list[str]) -> int:
@@ -65,47 +53,63 @@ def _launch(arguments: list[bytes]) -> int:
         return _serve(request, who, given)
     except Refused as refused:
         with suppress(Refused):  # a log that fails cannot make us refuse more
-            audit.write(
-                'refused',
-                **_who_and_what(request, who),
-                code=refused.code,
-                fact=refused.fact,
-            )
+            why = {'code': refused.code, 'fact': refused.fact}
+            audit.write('refused', request, who, **why)
         raise
 
 
 def _serve(request: Request, who: Caller, given: Mapping[bytes, bytes]) -> int:
     share = caller.session_share(request.variables, who)
-    errand = Errand(request, who, given, share, library.load())
+    installed = library.load()
     execute.own_descendants()
-    job = _generated(errand) if request.via else _installed(errand, request.hash)
-    account = _account(job)
-    environment = _environment(errand, job, account)
-    command = execute.command(job, environment.values)
-    _log('start', errand, job, account, environment)
-    ending = execute.run(command)
+
+    def planned(job: Unit, user: pwd.struct_passwd, event: str) -> execute.Command:
+        """The command of a job, announced in the log."""
+        screen = caller.screen(given, request.variables, job.environ, who)
+        folders = installed.directories(job.provider)
+        environment = environ.compose(
+            job, user, folders, request.variables, share=share, screen=screen
+        )
+        command = execute.command(job, environment.values)
+        audit.write(
+            event,
+            request,
+            who,
+            job=job.id,
+            user=user.pw_name,
+            passed=environment.passed,
+            dropped=environment.dropped,
+            faults=installed.faults,
+        )
+        return command
+
+    if request.via:
+        local = _local_job(installed, request.via)
+        # As root, whatever it says itself: that is what was installed.
+        generator = planned(local, pwd.getpwuid(0), 'generate')
+        job = generate.choose(generate.evaluate(local, generator), request.hash)
+    else:
+        job = _job(installed, request.hash)
+    ending = execute.run(planned(job, _account(job), 'start'))
     with suppress(Refused):  # too late to refuse: the status is the job's
-        _log_end(errand, job, ending)
+        seconds = f'{ending.seconds:.3f}'
+        facts = {'status': ending.status, 'seconds': seconds, 'left': ending.left}
+        audit.write('end', request, who, job=job.id, **facts)
     return ending.status
 
 
-def _installed(errand: Errand, checksum: str) -> Unit:
-    job = library.find(errand.installed.units, checksum)
+def _job(installed: Library, checksum: str) -> Unit:
+    job = library.find(installed.units, checksum)
     if job is None:
-        raise Refused('PBL-NO-JOB', f'no such job{_but(errand.installed.faults)}')
+        raise Refused('PBL-NO-JOB', f'no such job{_but(installed.faults)}')
     return job
 
 
-def _generated(errand: Errand) -> Unit:
-    """Run the local job as root, whatever it says of users, and choose."""
-    local = _installed(errand, errand.request.via)
-    if local.plugin != 'local':
+def _local_job(installed: Library, checksum: str) -> Unit:
+    job = _job(installed, checksum)
+    if job.plugin != 'local':
         raise Refused('PBL-NOT-LOCAL', 'the job named by --via is not a local job')
-    root = pwd.getpwuid(0)
-    environment = _environment(errand, local, root)
-    _log('generate', errand, local, root, environment)
-    units = generate.evaluate(local, environment.values)
-    return generate.choose(units, errand.request.hash)
+    return job
 
 
 def _account(job: Unit) -> pwd.struct_passwd:
@@ -115,56 +119,6 @@ def _account(job: Unit) -> pwd.struct_passwd:
     if user != 'root':
         raise Refused('PBL-USER', f'the job wants the user {user}')
     return pwd.getpwuid(0)
-
-
-def _environment(errand: Errand, job: Unit, account: pwd.struct_passwd) -> Environment:
-    offered = errand.request.variables
-    return environ.compose(
-        job,
-        account,
-        errand.installed.directories(job.provider),
-        offered,
-        share=errand.share,
-        screen=caller.screen(errand.given, offered, job.environ, errand.caller),
-    )
-
-
-def _log(
-    event: str,
-    errand: Errand,
-    job: Unit,
-    account: pwd.struct_passwd,
-    environment: Environment,
-) -> None:
-    audit.write(
-        event,
-        **_who_and_what(errand.request, errand.caller),
-        job=job.id,
-        user=account.pw_name,
-        passed=environment.passed,
-        dropped=environment.dropped,
-        faults=errand.installed.faults,
-    )
-
-
-def _log_end(errand: Errand, job: Unit, ending: execute.Ending) -> None:
-    audit.write(
-        'end',
-        **_who_and_what(errand.request, errand.caller),
-        job=job.id,
-        status=ending.status,
-        seconds=f'{ending.seconds:.3f}',
-        left=ending.left,
-    )
-
-
-def _who_and_what(request: Request, who: Caller) -> dict[str, object]:
-    return {
-        'uid': who.uid,
-        'caller': who.name,
-        'hash': request.hash,
-        'via': request.via,
-    }
 
 
 def _but(faults: tuple[Fault, ...]) -> str:

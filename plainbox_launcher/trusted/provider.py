@@ -11,7 +11,7 @@ from . import files
 from .errors import Fault, Missing
 
 _SECTION: Final = 'PlainBox Provider'
-_KINDS: Final = ('units', 'jobs', 'data', 'bin', 'locale', 'whitelists')
+_KINDS: Final = ('units', 'jobs', 'data', 'bin', 'locale')
 _PLACES: Final = ('location', *(f'{kind}_dir' for kind in _KINDS))
 
 # YEAR.domain.parts, or whatever an old provider says: never blank, no colon.
@@ -24,8 +24,6 @@ class Provider(NamedTuple):
 
     name: str
     namespace: str
-    version: str
-    description: str
     gettext_domain: str
     base: str
     units: str
@@ -33,7 +31,6 @@ class Provider(NamedTuple):
     data: str
     bin: str
     locale: str
-    whitelists: str
     path: str
 
 
@@ -52,24 +49,16 @@ def read(data: bytes, path: str, *, trusted: bool = True) -> Provider:
     fields.setdefault('gettext_domain', '')
     if not trusted and not any(key in fields for key in _PLACES):
         fields['location'] = os.path.dirname(path)
+    _matching(fields, 'version', r'[0-9]+(?:\.[0-9]+)*', path)
     base = _absolute(fields, 'location', path)
-    units, jobs, data_dir, bin_dir, locale, whitelists = (
-        _directory(kind, fields, base, path, trusted) for kind in _KINDS
-    )
+    places = {k: _directory(k, fields, base, path, trusted) for k in _KINDS}
     return Provider(
         name=name,
         namespace=_matching(fields, 'namespace', _NAMESPACE, path),
-        version=_matching(fields, 'version', r'[0-9]+(?:\.[0-9]+)*', path),
-        description=fields.get('description', ''),
         gettext_domain=_matching(fields, 'gettext_domain', f'(?:{_WORD})?', path),
         base=_checked(base, trusted),
-        units=units,
-        jobs=jobs,
-        data=data_dir,
-        bin=bin_dir,
-        locale=locale,
-        whitelists=whitelists,
         path=path,
+        **places,
     )
 
 

@@ -67,6 +67,8 @@ class Run:
         except Refused as refused:
             ours = refused.code.startswith('PBL-GENERATOR')
             result = Result(job, FAILED if ours else DENIED, str(refused))
+        except Fault as fault:
+            result = Result(job, FAILED, str(fault))
         self.outcomes[job.id] = result.outcome
         return result._replace(seconds=time.monotonic() - started)
 
@@ -159,6 +161,8 @@ class Run:
     def _outcome(self, job: Job) -> Result:
         if job.unit.plugin == 'local':
             return Result(job, PASSED, f'prints {len(self._generate(job))} jobs')
+        if job.unit.plugin == 'resource':  # for programs: hundreds of lines
+            return Result(job, PASSED, f'prints {len(self._resource(job.id))} records')
         ended = self._execute(job, live=True)
         if ended.status == 0:
             return Result(job, PASSED)
@@ -189,16 +193,17 @@ class Run:
             )
 
     def _environment(self, job: Job) -> dict[str, str]:
-        """A job of our own runs in our session, a resource or local job does not:
+        """A job of our own runs in our session; a resource or local job does not:
 
-        what these print must not hang on who runs them.
+        what these print must not hang on who runs them, and from where. A local
+        job does not even see the session's directory, as root's does not.
         """
         composed = environ.compose(
             job.unit,
             pwd.getpwuid(os.getuid()),
             self.catalogue.directories(job.unit),
             os.environ,
-            share=self.share,
+            share='' if job.unit.plugin == 'local' else self.share,
             screen={n: os.environ[n] for n in environ.SCREEN if n in os.environ},
         ).values
         if job.unit.plugin in ('local', 'resource'):

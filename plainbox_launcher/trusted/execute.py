@@ -267,8 +267,10 @@ def _remove(path: str) -> None:
         for name in names:
             os.unlink(name, dir_fd=fd)
         for name in directories:
-            with suppress(NotADirectoryError):
+            try:
                 os.rmdir(name, dir_fd=fd)
+            except NotADirectoryError:  # a link to one
+                os.unlink(name, dir_fd=fd)
     os.rmdir(path)
 
 

@@ -63,7 +63,9 @@ def _serve(request: Request, who: Caller, given: Mapping[bytes, bytes]) -> int:
     installed = library.load()
     execute.own_descendants()
 
-    def planned(job: Unit, user: pwd.struct_passwd, event: str) -> execute.Command:
+    def planned(
+        event: str, job: Unit, user: pwd.struct_passwd, share: str
+    ) -> execute.Command:
         """The command of a job, announced in the log."""
         screen = caller.screen(given, request.variables, job.environ, who)
         folders = installed.directories(job.provider)
@@ -85,12 +87,13 @@ def _serve(request: Request, who: Caller, given: Mapping[bytes, bytes]) -> int:
 
     if request.via:
         local = _local_job(installed, request.via)
-        # As root, whatever it says itself: that is what was installed.
-        generator = planned(local, pwd.getpwuid(0), 'generate')
+        # As root, whatever it says of users. Without the caller's directory: what
+        # a local job prints must not hang on what the caller wrote there.
+        generator = planned('generate', local, pwd.getpwuid(0), '')
         job = generate.choose(generate.evaluate(local, generator), request.hash)
     else:
         job = _job(installed, request.hash)
-    ending = execute.run(planned(job, _account(job), 'start'))
+    ending = execute.run(planned('start', job, _account(job), share))
     with suppress(Refused):  # too late to refuse: the status is the job's
         seconds = f'{ending.seconds:.3f}'
         facts = {'status': ending.status, 'seconds': seconds, 'left': ending.left}

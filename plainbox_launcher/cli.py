@@ -127,11 +127,16 @@ def _everything(run: Run) -> list[Job]:
 
 
 def _run_all(run: Run, selected: Sequence[Job]) -> int:
-    if any(run.needs_root(job) for job in selected):
+    if not any(run.needs_root(job) for job in selected):
+        return _run_each(run, selected)
+    with elevate.text_agent():
         run.warm_up()
-    jobs = plan.arrange(
-        [made for job in selected for made in run.expand(job)], selected
-    )
+        return _run_each(run, selected)
+
+
+def _run_each(run: Run, selected: Sequence[Job]) -> int:
+    made = [made for job in selected for made in run.expand(job)]
+    jobs = plan.arrange(made, selected)
     results: list[Result] = []
     try:
         for number, job in enumerate(jobs, 1):

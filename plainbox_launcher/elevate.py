@@ -9,7 +9,9 @@ starting the launcher, so they are all that there is on standard error.
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from .catalogue import Job
@@ -21,6 +23,9 @@ from .trusted.launcher import REFUSED
 LAUNCHER: Final = f'/usr/bin/{PROGRAM}'
 ACTION: Final = 'org.freedesktop.policykit.pkexec.run-plainbox-job'
 _POLICY: Final = f'/usr/share/polkit-1/actions/{ACTION}.policy'
+
+_PKEXEC: Final = ('pkexec', '--disable-internal-agent')
+_AGENT: Final = ('pkttyagent', '--fallback')
 
 _ALONE: Final = (
     'log in on the console or desktop of this machine; for ssh, cron and CI see '
@@ -77,9 +82,37 @@ def prerequisites(launcher: str) -> None:
         raise refusal('PBL-NO-NEW-PRIVS', 'no_new_privs keeps us from becoming root')
 
 
+@contextmanager
+def text_agent() -> Iterator[None]:
+    """Let polkit ask for a password on our terminal, where no desktop does.
+
+    pkexec has such an agent of its own, but up to polkit 123 that takes no password
+    ("No session for cookie", polkit issue 18), so pkttyagent(1) it is: for us, and
+    behind any other that is there.
+    """
+    if not _has_terminal() or not shutil.which('pkttyagent'):
+        yield
+        return
+    ready, ready_end = os.pipe()
+    agent = subprocess.Popen(  # noqa: S603
+        [*_AGENT, '--process', str(os.getpid()), '--notify-fd', str(ready_end)],
+        env=environment(),
+        pass_fds=(ready_end,),
+        stderr=subprocess.DEVNULL,  # it speaks to the terminal itself
+    )
+    os.close(ready_end)
+    with open(ready, 'rb') as pipe:
+        pipe.read()  # it closes its end once polkit knows it
+    try:
+        yield
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
 def warm_up_command(launcher: str) -> list[str]:
     """The command that asks for the password now, and does nothing."""
-    return ['pkexec', launcher, '--warmup']
+    return [*_PKEXEC, launcher, '--warmup']
 
 
 def job_command(job: Job, launcher: str, variables: Mapping[str, str]) -> list[str]:
@@ -91,7 +124,7 @@ def job_command(job: Job, launcher: str, variables: Mapping[str, str]) -> list[s
         if name in SHARE or not denied(name)
     ]
     via = ['--via', job.via.checksum] if job.via else []
-    return ['pkexec', launcher, '--hash', job.unit.checksum, *via, *pairs]
+    return [*_PKEXEC, launcher, '--hash', job.unit.checksum, *via, *pairs]
 
 
 def environment() -> dict[str, str]:
@@ -119,6 +152,14 @@ def understand(status: int, printed: bool, stderr: str) -> Refused | None:
         if any(words in line for line in lines):
             return refusal(code, fact)
     return None
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open('/dev/tty', os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _no_new_privs() -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 MAX_LENGTH: Final = 2000
+MAX_DEPTH: Final = 50
 
 Records = Sequence[Mapping[str, str]]
 
@@ -61,36 +62,45 @@ def holds(tree: ast.expr, records: Mapping[str, Records]) -> bool:
 def _satisfied(tree: ast.expr, record: Mapping[str, Mapping[str, str]]) -> bool:
     try:
         return bool(_value(tree, record))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return False  # a field that the record lacks, or of another kind
 
 
-def _check(node: ast.expr) -> None:
-    """Refuse what _value does not know."""
+def _check(node: ast.expr, room: int = MAX_DEPTH) -> None:
+    """Refuse what _value does not know, and what would be too deep for it."""
+    if room == 0:
+        raise ExpressionError('it is nested too deeply')
+    for part in _parts(node):
+        _check(part, room - 1)
+
+
+def _parts(node: ast.expr) -> Sequence[ast.expr]:
     match node:
         case ast.Constant(value=str() | int() | float() | None):
-            pass
+            return ()
         case ast.Attribute(value=ast.Name()):
-            pass
+            return ()
         case ast.BoolOp(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
-            _check_all(parts)
+            return parts
         case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=part):
-            _check(part)
+            return [part]
         case ast.Compare(left=left, ops=ops, comparators=parts) if all(
             type(op) in _COMPARE for op in ops
         ):
-            _check_all([left, *parts])
+            return [left, *parts]
         case ast.Call(func=ast.Name(id=name), args=[part], keywords=[]) if (
             name in _FUNCTIONS
         ):
-            _check(part)
+            return [part]
         case _:
-            raise ExpressionError(f'it may not use {ast.unparse(node)[:60]}')
+            raise ExpressionError(f'it may not use {_shown(node)}')
 
 
-def _check_all(nodes: Sequence[ast.expr]) -> None:
-    for node in nodes:
-        _check(node)
+def _shown(node: ast.expr) -> str:
+    try:
+        return ast.unparse(node)[:60]
+    except (RecursionError, ValueError):  # too deep, or too large a number
+        return type(node).__name__
 
 
 def _value(  # noqa: C901  # a case for each kind of node

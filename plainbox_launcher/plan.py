@@ -38,7 +38,7 @@ def arrange(selected: Sequence[Job], jobs: Sequence[Job]) -> list[Job]:
     known = {job.id: job for job in jobs} | {job.id: job for job in selected}
     arranged: dict[str, Job] = {}
     for job in selected:
-        _arrange(job, known, arranged, ())
+        _arrange(job, known, arranged)
     return list(arranged.values())
 
 
@@ -63,16 +63,22 @@ def resource_ids(unit: Unit, names: Iterable[str]) -> dict[str, str]:
     return {name: imports.get(name) or _full(name, unit) for name in names}
 
 
-def _arrange(
-    job: Job, known: Mapping[str, Job], arranged: dict[str, Job], above: tuple[str, ...]
-) -> None:
-    if job.id in above:
-        circle = ' -> '.join((*above[above.index(job.id) :], job.id))
-        raise PlanError(f'jobs depend on each other: {circle}')
-    for id_ in dependencies(job.unit):
-        if id_ in known and id_ not in arranged:
-            _arrange(known[id_], known, arranged, (*above, job.id))
-    arranged.setdefault(job.id, job)
+def _arrange(job: Job, known: Mapping[str, Job], arranged: dict[str, Job]) -> None:
+    """Walk down, without recursion: chains of a thousand jobs do exist."""
+    path = {job.id: job}
+    while path:
+        last = next(reversed(path.values()))
+        below = [id_ for id_ in dependencies(last.unit) if id_ in known]
+        id_ = next((id_ for id_ in below if id_ not in arranged), '')
+        if not id_:
+            arranged.setdefault(last.id, last)
+            del path[last.id]
+        elif id_ in path:
+            above = list(path)
+            circle = ' -> '.join([*above[above.index(id_) :], id_])
+            raise PlanError(f'jobs depend on each other: {circle}')
+        else:
+            path[id_] = known[id_]
 
 
 def _full(id_: str, unit: Unit) -> str:

@@ -141,6 +141,12 @@ BROKEN = [
         'ext4, became read-only',
     ),
     Sample(
+        'storage/filesystems',
+        'if one gave up after an error',
+        {'/proc/self/mountinfo': MOUNTED.format('rw,emergency_ro')},
+        'ext4, gave up after an error',
+    ),
+    Sample(
         'storage/raid',
         'Fails if an array lacks a disk',
         {f'{RAID}/level': 'raid1', f'{RAID}/degraded': '1\n'},
@@ -386,7 +392,7 @@ BROKEN = [
     ),
     Sample(
         'network/links',
-        'or if not one device has a link',
+        'or if devices are switched on and not one of them has a link',
         {f'{ETH}/device/vendor': '', f'{ETH}/flags': '0x1003', f'{ETH}/carrier': '0'},
         'not one network device has a link',
     ),
@@ -413,6 +419,8 @@ SOUND: list[tuple[str, Files, str]] = [
     # Empty drives report errors that mean nothing.
     ('storage/io-errors', log('I/O error, dev fd0, sector 0'), 'messages read'),
     ('storage/io-errors', log('sd 0:0:0:0: [sda] Attached'), 'messages read'),
+    ('storage/io-errors', log('nvme nvme0: Shutdown timeout set to 8 seconds'), ''),
+    ('cpu/machine-checks', log('mce: CPU0: Thermal monitoring enabled (TM1)'), ''),
     # Programs may write into the log: that is not the kernel speaking.
     ('kernel/log-errors', log('Oops: not the kernel', 27), 'messages read  2'),
     ('kernel/log-errors', log('ACPI BIOS Error (bug): x'), 'note  error message'),
@@ -437,5 +445,10 @@ SOUND: list[tuple[str, Files, str]] = [
     ('pci/status', {f'{PCI}/config': config(express=1)}, 'note  0000:01:00.0'),
     ('pci/status', {f'{PCI}/config': config()}, '1 device without an error'),
     ('pci/aer', {f'{PCI}/aer_dev_fatal': 'DLP 0\n'}, '1 device without an error'),
+    (
+        'network/links',
+        {f'{ETH}/device/x': '', f'{ETH}/flags': '0x1002'},
+        'switched off',
+    ),
     ('network/statistics', {f'{ETH}/device/x': '', f'{ETH}/statistics/a': ''}, 'ok'),
 ]

@@ -45,7 +45,7 @@ _DENIED: Final = re.compile(
             # sudoers(5), "bad" variables: interpreters, terminals, Kerberos
             'PYTHON.*|PERL.*|RUBY.*|GEM_.*|LUA_.*|NODE_.*|NPM_.*|(_|JDK_)?JAVA_.*',
             'TCL.*|PHP.*|R_(HOME|LIBS|PROF|ENV).*|GUILE_.*|AWK.*|FPATH|ZDOTDIR|(READ)?NULLCMD|TMPPREFIX',
-            'TERM(INFO(_DIRS)?|PATH|CAP)?|KRB5.*|COLORTERM',
+            'TERM(INFO(_DIRS)?|PATH|CAP)?|KRB5.*|COLORTERM|PATH_LOCALE|_RLD.*',
             # programs that run what a variable names, or read their orders there
             'GIT_.*|.*PAGER|EDITOR|VISUAL|SUDO_.*|BROWSER|LESS.*|MANPATH|SSH_.*|RSYNC_.*',
             'OPENSSL_.*|SSL.*|CURL_.*|GNUTLS_.*|P11_.*|GNUPGHOME|MAKEFLAGS|TAR_.*',

@@ -50,7 +50,7 @@ def directory(path: str, *, trusted: bool = True) -> Iterator[int]:
 
 def read(name: str, parent: int, path: str, *, trusted: bool = True) -> bytes:
     """The bytes of the file `name` in the open directory `parent`."""
-    with closing(_opened(name, parent, path, _FLAGS)) as fd:
+    with _blaming(path), closing(os.open(name, _FLAGS, dir_fd=parent)) as fd:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise Fault(path, 'is not a regular file')
@@ -73,7 +73,9 @@ def walk(
     `depth` says how far to go down into directories. What is refused goes to
     `faults`; the others live on.
     """
-    for name in sorted(os.listdir(parent)):
+    with _blaming(path):
+        names = sorted(os.listdir(parent))
+    for name in names:
         where = f'{path}/{name}'
         try:
             if name.endswith(suffixes):
@@ -97,19 +99,22 @@ def closing(fd: int) -> Iterator[int]:
 
 
 def _open(name: str, parent: int | None, path: str, trusted: bool) -> int:
-    fd = _opened(name, parent, path, _FLAGS | os.O_DIRECTORY)
-    try:
-        if trusted:
-            _check(os.fstat(fd), path)
-    except Fault:
-        os.close(fd)
-        raise
+    with _blaming(path):
+        fd = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=parent)
+        try:
+            if trusted:
+                _check(os.fstat(fd), path)
+        except (Fault, OSError):
+            os.close(fd)
+            raise
     return fd
 
 
-def _opened(name: str, parent: int | None, path: str, flags: int) -> int:
+@contextmanager
+def _blaming(path: str) -> Iterator[None]:
+    """What the system says no to in the block is a fault of this path."""
     try:
-        return os.open(name, flags, dir_fd=parent)
+        yield
     except FileNotFoundError:
         raise Missing(path, 'is not there') from None
     except OSError as error:
@@ -148,4 +153,4 @@ def _reason(error: OSError) -> str:
         errno.ELOOP: 'is a symbolic link',
         errno.ENOTDIR: 'is a symbolic link or not a directory',
     }
-    return reasons.get(error.errno or 0, f'cannot be opened: {error.strerror}')
+    return reasons.get(error.errno or 0, f'cannot be read: {error.strerror}')

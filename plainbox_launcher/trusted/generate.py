@@ -6,9 +6,10 @@ prints is not installed: it is trusted as far as the local job is, and bounded.
 A job that it prints is never asked to print jobs in turn.
 """
 
+from itertools import islice
 from typing import Final
 
-from . import execute, library
+from . import execute, library, rfc822
 from .errors import Fault, Refused, printable
 from .unit import Unit
 
@@ -34,12 +35,14 @@ def evaluate(local: Unit, command: execute.Command) -> list[Unit]:
 def read(output: bytes, local: Unit) -> list[Unit]:
     """The units in the output of a local job. Raises Refused."""
     try:
-        units = library.units_of(output, f'output of {local.id}', local.provider)
+        found = rfc822.records(output, f'output of {local.id}')
+        records = list(islice(found, MAX_RECORDS + 1))
     except Fault as fault:
         raise Refused('PBL-GENERATOR-OUTPUT', str(fault)) from None
-    if len(units) > MAX_RECORDS:
-        raise Refused('PBL-GENERATOR-LIMIT', f'more than {MAX_RECORDS} records')
-    return units
+    if len(records) > MAX_RECORDS:
+        fact = f'the local job printed more than {MAX_RECORDS} records'
+        raise Refused('PBL-GENERATOR-LIMIT', fact)
+    return [library.unit_of(record, local.provider) for record in records]
 
 
 def choose(units: list[Unit], checksum: str) -> Unit:

@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from . import files, provider, rfc822
@@ -61,8 +62,12 @@ def find(units: Iterable[Unit], checksum: str) -> Unit | None:
 
 def units_of(data: bytes, path: str, owner: Provider) -> list[Unit]:
     """The units in a text that belongs to a provider. Raises Fault."""
-    records = rfc822.parse(data, path)
-    return [Unit(r.fields, owner, f'{r.path}:{r.line}') for r in records]
+    return [unit_of(record, owner) for record in rfc822.parse(data, path)]
+
+
+def unit_of(record: rfc822.Record, owner: Provider) -> Unit:
+    """A record as a unit of a provider."""
+    return Unit(record.fields, owner, f'{record.path}:{record.line}')
 
 
 def _definitions(
@@ -99,11 +104,18 @@ def _units(owner: Provider, faults: list[Fault], trusted: bool) -> Iterator[Unit
     ):
         if not folder:
             continue
-        with files.directory(folder, trusted=trusted) as fd:
+        with _kept(faults), files.directory(folder, trusted=trusted) as fd:
             for path, data in files.walk(
                 fd, folder, suffixes, faults, depth=depth, trusted=trusted
             ):
-                try:
+                with _kept(faults):
                     yield from units_of(data, path, owner)
-                except Fault as fault:
-                    faults.append(fault)
+
+
+@contextmanager
+def _kept(faults: list[Fault]) -> Iterator[None]:
+    """What is at fault in the block ends it, and nothing else."""
+    try:
+        yield
+    except Fault as fault:
+        faults.append(fault)

@@ -6,6 +6,7 @@ line: what other programs take for a line end is an ordinary character here,
 so that nobody reads a file differently than the one who hashes it.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from .errors import Fault
@@ -25,7 +26,11 @@ def parse(data: bytes, path: str) -> list[Record]:
     Raises Fault, with file and line, if anything in it is malformed: a file
     counts as a whole or not at all.
     """
-    records: list[Record] = []
+    return list(records(data, path))
+
+
+def records(data: bytes, path: str) -> Iterator[Record]:
+    """The same, one by one: for a text that may hold too many of them."""
     fields: dict[str, list[str]] = {}
     start = 0
     for number, line in enumerate(_lines(data, path), 1):
@@ -35,11 +40,10 @@ def parse(data: bytes, path: str) -> list[Record]:
             start = start if fields else number
             _take(line, fields, f'{path}:{number}')
         elif fields:
-            records.append(_record(fields, path, start))
+            yield _record(fields, path, start)
             fields = {}
     if fields:
-        records.append(_record(fields, path, start))
-    return records
+        yield _record(fields, path, start)
 
 
 def _take(line: str, fields: dict[str, list[str]], where: str) -> None:
@@ -55,7 +59,7 @@ def _take(line: str, fields: dict[str, list[str]], where: str) -> None:
     fields[key] = [rest] if rest else []
 
 
-def _lines(data: bytes, path: str) -> list[str]:
+def _lines(data: bytes, path: str) -> Iterator[str]:
     """Decode strictly; each line keeps its line end."""
     data = data.replace(b'\r\n', b'\n').replace(b'\r', b'\n')
     if data.startswith(b'\xef\xbb\xbf'):
@@ -69,7 +73,8 @@ def _lines(data: bytes, path: str) -> list[str]:
         line = data.count(b'\n', 0, error.start) + 1
         raise Fault(f'{path}:{line}', 'is not UTF-8') from None
     *lines, last = text.split('\n')
-    return [f'{line}\n' for line in lines] + ([last] if last else [])
+    yield from (f'{line}\n' for line in lines)
+    yield last
 
 
 def _field(line: str, where: str) -> tuple[str, str]:

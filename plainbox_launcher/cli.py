@@ -21,19 +21,25 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    for name in 'stdout', 'stderr':
+        if getattr(sys, name) is None:  # closed by who called us
+            setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115  # for good
     options = _parser().parse_args(arguments)
     try:
-        return int(options.function(options))
-    except plan.PlanError as error:
+        status = int(options.function(options))
+        sys.stdout.flush()
+        return status
+    except plan.NothingSelected as error:
         return _fail(str(error), NOTHING_SELECTED)
+    except plan.PlanError as error:
+        return _fail(str(error), COULD_NOT_RUN)
     except Refused as refused:
         return _fail(str(refused), COULD_NOT_RUN)
     except KeyboardInterrupt:
+        print(file=sys.stderr)  # the question for a password has no line end
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away: nobody misses the rest of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return OK
+    except OSError as error:
+        return _unwritable(error, options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         '--launcher',
         default=elevate.LAUNCHER,
         metavar='PATH',
+        type=os.path.abspath,
         help='another trusted launcher, for which pkexec asks each time',
     )
     run.set_defaults(function=_run)
@@ -121,20 +128,14 @@ def _everything(run: Run) -> list[Job]:
     found: dict[str, Job] = {}
     for job in run.catalogue.jobs:
         found.setdefault(job.id, job)
-        if job.unit.plugin == 'local' and not job.user:
+        if job.unit.plugin == 'local' and not run.asks_root(job):
             found |= {made.id: made for made in run.expand(job)}
     return list(found.values())
 
 
 def _run_all(run: Run, selected: Sequence[Job]) -> int:
-    if not any(run.needs_root(job) for job in selected):
-        return _run_each(run, selected)
-    with elevate.text_agent():
+    if any(run.needs_root(job) for job in selected):
         run.warm_up()
-        return _run_each(run, selected)
-
-
-def _run_each(run: Run, selected: Sequence[Job]) -> int:
     made = [made for job in selected for made in run.expand(job)]
     jobs = plan.arrange(made, selected)
     results: list[Result] = []
@@ -156,6 +157,16 @@ def _exit_status(results: Sequence[Result]) -> int:
     if FAILED in outcomes:
         return JOB_FAILED
     return COULD_NOT_RUN if DENIED in outcomes else OK
+
+
+def _unwritable(error: OSError, options: argparse.Namespace) -> int:
+    """Our output goes nowhere, so that Python must not try to flush it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    gone = isinstance(error, BrokenPipeError)  # as by `plainbox list | head`
+    if gone and options.function is not _run:
+        return OK
+    where = error.filename or 'output'
+    return _fail(f'{where}: {error.strerror or error}', COULD_NOT_RUN)
 
 
 def _warn(text: str) -> None:

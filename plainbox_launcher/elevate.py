@@ -25,7 +25,7 @@ ACTION: Final = 'org.freedesktop.policykit.pkexec.run-plainbox-job'
 _POLICY: Final = f'/usr/share/polkit-1/actions/{ACTION}.policy'
 
 _PKEXEC: Final = ('pkexec', '--disable-internal-agent')
-_AGENT: Final = ('pkttyagent', '--fallback')
+_AGENT: Final = ('pkttyagent',)
 
 _ALONE: Final = (
     'log in on the console or desktop of this machine; for ssh, cron and CI see '
@@ -46,21 +46,25 @@ HINTS: Final = {
     'PBL-NOT-INSTALLED': 'root runs only what is installed, install its provider',
 }
 
-# pkexec's words (polkit 105 to 126), the first that matches.
+_NO: Final = 'Error executing command as another user: '
+
+# How pkexec's answers begin (polkit 105 to 126), and what they mean.
 _ANSWERS: Final = (
-    ('Request dismissed', 'PBL-DISMISSED', 'the password dialog was dismissed'),
-    ('No authentication agent found', 'PBL-NO-AGENT', 'nothing can ask for a password'),
-    ('textual authentication agent', 'PBL-NO-AGENT', 'there is no terminal to ask on'),
-    ('Not authorized', 'PBL-NOT-AUTHORIZED', 'polkit does not allow it'),
-    ('must be setuid root', 'PBL-NOT-SETUID', 'pkexec is not setuid root'),
-    ('Error getting authority', 'PBL-NO-POLKIT', 'polkit cannot be reached'),
-    ('Error checking for auth', 'PBL-NO-POLKIT', 'polkit does not answer'),
-    ('Error accessing', 'PBL-NO-LAUNCHER', 'the trusted launcher cannot be started'),
-    ('Cannot run program', 'PBL-NO-LAUNCHER', 'the trusted launcher is not there'),
+    (f'{_NO}Request dismissed', 'PBL-DISMISSED', 'the password dialog was dismissed'),
+    (f'{_NO}No authentication ag', 'PBL-NO-AGENT', 'nothing can ask for a password'),
+    ('Error creating textual auth', 'PBL-NO-AGENT', 'there is no terminal to ask on'),
+    (f'{_NO}Not authorized', 'PBL-NOT-AUTHORIZED', 'polkit allows you no root jobs'),
+    ('pkexec must be setuid root', 'PBL-NOT-SETUID', 'pkexec is not setuid root'),
+    ('Error getting authority: ', 'PBL-NO-POLKIT', 'polkit cannot be reached'),
+    ('Error checking for authoriz', 'PBL-NO-POLKIT', 'polkit does not answer'),
+    ('Error accessing /', 'PBL-NO-LAUNCHER', 'the trusted launcher cannot be started'),
+    ('Cannot run program ', 'PBL-NO-LAUNCHER', 'the trusted launcher is not there'),
     ('Error executing /', 'PBL-NO-LAUNCHER', 'the trusted launcher cannot be started'),
-    ('SHELL variable', 'PBL-PKEXEC', 'pkexec does not like the environment'),
-    ('suspicious content', 'PBL-PKEXEC', 'pkexec does not like the environment'),
+    ('The value for ', 'PBL-PKEXEC', 'pkexec does not like the environment'),
 )
+
+# What GLib and polkit's helper for passwords may say before it.
+_CHATTER: Final = ('** (', '(process:', 'polkit-agent-helper-1: ')
 
 _REFUSAL: Final = re.compile(rf'{PROGRAM}: (PBL-[A-Z-]+): (.*) \((.*)\)')
 
@@ -82,19 +86,32 @@ def prerequisites(launcher: str) -> None:
         raise refusal('PBL-NO-NEW-PRIVS', 'no_new_privs keeps us from becoming root')
 
 
+def can_ask() -> bool:
+    """Whether there is a terminal to ask on, and what asks there."""
+    if not shutil.which('pkttyagent'):
+        return False
+    try:
+        os.close(os.open('/dev/tty', os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _is_answer(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith(_CHATTER)
+
+
 @contextmanager
 def text_agent() -> Iterator[None]:
     """Let polkit ask for a password on our terminal, where no desktop does.
 
     pkexec has such an agent of its own, but up to polkit 123 that takes no password
-    ("No session for cookie", polkit issue 18), so pkttyagent(1) it is: for us, and
-    behind any other that is there.
+    ("No session for cookie", polkit issue 18), so pkttyagent(1) it is. To be used
+    only where there is no other: it would come before a desktop's dialog, and with
+    --fallback polkit does not find it outside a login session.
     """
-    if not _has_terminal() or not shutil.which('pkttyagent'):
-        yield
-        return
     ready, ready_end = os.pipe()
-    agent = subprocess.Popen(  # noqa: S603
+    agent = subprocess.Popen(  # noqa: S603  # no shell
         [*_AGENT, '--process', str(os.getpid()), '--notify-fd', str(ready_end)],
         env=environment(),
         pass_fds=(ready_end,),
@@ -144,22 +161,15 @@ def understand(status: int, printed: bool, stderr: str) -> Refused | None:
     if printed:
         return None
     lines = stderr.strip().splitlines() or ['']
+    answer = next((line for line in lines if _is_answer(line)), '')
     if status == REFUSED and (match := _REFUSAL.fullmatch(lines[-1])):
         return Refused(match[1], match[2], match[3])
     if status not in (126, 127):
         return None
     for words, code, fact in _ANSWERS:
-        if any(words in line for line in lines):
+        if answer.startswith(words):
             return refusal(code, fact)
     return None
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open('/dev/tty', os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
 
 
 def _no_new_privs() -> bool:

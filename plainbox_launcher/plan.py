@@ -16,16 +16,21 @@ class PlanError(Exception):
     """A plan that cannot be made; the argument says why, in plain words."""
 
 
+class NothingSelected(PlanError):
+    """A pattern that no job matches."""
+
+
 def select(jobs: Sequence[Job], patterns: Iterable[str]) -> list[Job]:
     """The jobs that match, in the order of the patterns, each of them once.
 
-    Raises PlanError for a pattern that matches nothing.
+    Raises NothingSelected for a pattern that matches nothing.
     """
     selected: dict[str, Job] = {}
     for pattern in patterns:
         found = [job for job in jobs if job.matches(pattern)]
         if not found:
-            raise PlanError(f'no job matches {pattern}{_suggestion(jobs, pattern)}')
+            reason = f'no job matches {pattern}{_suggestion(jobs, pattern)}'
+            raise NothingSelected(reason)
         selected |= {job.id: job for job in found if job.id not in selected}
     return list(selected.values())
 

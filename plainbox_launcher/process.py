@@ -6,6 +6,7 @@ import selectors
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple, TextIO
 
 _KEPT: Final = 1 << 16  # bytes of what was passed on
@@ -48,7 +49,15 @@ def follow(
                 if pipe:
                     what = text, through if live else None
                     selector.register(pipe.fileno(), selectors.EVENT_READ, what)
-            _pump(process, selector)
+            try:
+                _pump(process, selector)
+            except BaseException:
+                with suppress(PermissionError):  # root's cannot be told by us
+                    process.terminate()
+                raise
+        if live:
+            _end_line(stdout, sys.stdout)
+            _end_line(stderr, sys.stderr)
     status = process.returncode
     return Ended(status if status >= 0 else 128 - status, bytes(stdout), bytes(stderr))
 
@@ -63,6 +72,12 @@ def _pump(process: subprocess.Popen[bytes], selector: selectors.BaseSelector) ->
                 selector.unregister(key.fd)
         if ended and not events:
             return
+
+
+def _end_line(text: bytearray, through: TextIO) -> None:
+    """What comes next begins on a line of its own."""
+    if text and not text.endswith(b'\n'):
+        print(file=through, flush=True)
 
 
 def _take(fd: int, text: bytearray, through: TextIO | None) -> bool:

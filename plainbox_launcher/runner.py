@@ -6,7 +6,7 @@ import pwd
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, NamedTuple
 
 from . import elevate, expression, plan
@@ -35,20 +35,31 @@ class Result(NamedTuple):
 class Run:
     """What one run knows: where things lie, and what resource jobs printed."""
 
-    def __init__(self, catalogue: Catalogue, launcher: str, share: str) -> None:
+    def __init__(
+        self, catalogue: Catalogue, launcher: str, share: str, agents: ExitStack
+    ) -> None:
         self.catalogue = catalogue
         self.launcher = launcher
         self.share = share
+        self._agents = agents
         self.jobs = {job.id: job for job in catalogue.jobs}
         self.outcomes: dict[str, str] = {}
-        self._records: dict[str, expression.Records] = {}
+        self._records: dict[str, expression.Records | Fault | Refused] = {}
         self._made: dict[str, list[Job]] = {}
 
     def warm_up(self) -> None:
         """Have the password asked for now. Raises Refused if it is not given."""
         elevate.prerequisites(self.launcher)
-        if self.launcher != elevate.LAUNCHER:
-            return  # another program is asked for each time, whatever we do
+        try:
+            self._ask()
+        except Refused as refused:
+            if refused.code != 'PBL-NO-AGENT' or not elevate.can_ask():
+                raise
+            # For the whole run: what polkit keeps, it keeps for five minutes.
+            self._agents.enter_context(elevate.text_agent())
+            self._ask()
+
+    def _ask(self) -> None:
         command = elevate.warm_up_command(self.launcher)
         ended = follow(command, elevate.environment(), '/', live=False)
         if ended.status:
@@ -73,11 +84,11 @@ class Run:
         return result._replace(seconds=time.monotonic() - started)
 
     def needs_root(self, job: Job) -> bool:
-        """Whether root is needed for a job, or for what it requires."""
-        if job.unit.plugin == 'local' and not job.user:
-            return any(
-                self.needs_root(made) for made in self.expand(job) if made != job
-            )
+        """Whether root is needed for a job, or for one that it prints."""
+        return self.asks_root(job) or any(map(self.asks_root, self.expand(job)))
+
+    def asks_root(self, job: Job) -> bool:
+        """Whether root is needed for a job itself, or for what it requires."""
         asked = [job, *(self.jobs[id_] for id_ in self._resources_of(job))]
         return any(each.user and each.installed for each in asked)
 
@@ -90,7 +101,7 @@ class Run:
             return [job]
         if job.id not in self._made:
             try:
-                made = [] if self._obstacle(job) else self._generate(job)
+                made = [] if self._unmet_of(job) else self._generate(job)
             except Refused:
                 made = []
             self._made[job.id] = made or [job]
@@ -99,9 +110,7 @@ class Run:
     def _generate(self, local: Job) -> list[Job]:
         ended = self._execute(local, live=False)
         if ended.status:
-            lines = ended.stderr.decode('utf-8', 'replace').strip().splitlines()
-            reason = f': {lines[-1]}' if lines else ''
-            fact = f'the local job ended with {ended.status}{reason}'
+            fact = f'the local job {_failure(ended)}'
             raise Refused('PBL-GENERATOR-FAILED', fact)
         units = generate.read(ended.stdout, local.unit)
         return [
@@ -124,12 +133,16 @@ class Run:
         for id_ in plan.dependencies(job.unit):
             if self.outcomes.get(id_) != PASSED:
                 return Result(job, SKIPPED, f'needs {id_} to pass')
-        for line in plan.requirements(job.unit):
-            if reason := self._unmet(job, line):
-                return Result(job, SKIPPED, reason)
+        if reason := self._unmet_of(job):
+            return Result(job, SKIPPED, reason)
         if job.unit.plugin in INTERACTIVE:
             return Result(job, SKIPPED, 'a person has to do it')
         return None
+
+    def _unmet_of(self, job: Job) -> str:
+        """The first requirement of a job that does not hold; '' if all do."""
+        reasons = (self._unmet(job, line) for line in plan.requirements(job.unit))
+        return next(filter(None, reasons), '')
 
     def _unmet(self, job: Job, line: str) -> str:
         """Why a requirement does not hold; '' if it does."""
@@ -147,22 +160,30 @@ class Run:
     def _resource(self, id_: str) -> expression.Records:
         """The records that a resource job prints, which runs but once."""
         if id_ not in self._records:
-            job = self.jobs.get(id_)
-            if job is None or job.unit.plugin != 'resource':
-                raise Fault(id_, 'no such resource job')
-            self._records[id_] = ()  # also if it fails: it is not run again
-            ended = self._execute(job, live=False)
-            if ended.status:
-                raise Fault(id_, f'ended with {ended.status}')
-            records = rfc822.parse(ended.stdout, f'output of {id_}')
-            self._records[id_] = [record.fields for record in records]
-        return self._records[id_]
+            try:
+                self._records[id_] = self._evaluate(id_)
+            except (Fault, Refused) as failure:  # nor does it fail but once
+                self._records[id_] = failure
+        found = self._records[id_]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _evaluate(self, id_: str) -> expression.Records:
+        job = self.jobs.get(id_)
+        if job is None or job.unit.plugin != 'resource':
+            raise Fault(id_, 'no such resource job')
+        ended = self._execute(job, live=False)
+        if ended.status:
+            raise Fault(id_, _failure(ended))
+        records = rfc822.parse(ended.stdout, f'output of {id_}')
+        return [record.fields for record in records]
 
     def _outcome(self, job: Job) -> Result:
         if job.unit.plugin == 'local':
-            return Result(job, PASSED, f'prints {len(self._generate(job))} jobs')
+            return Result(job, PASSED, _count(len(self._generate(job)), 'job'))
         if job.unit.plugin == 'resource':  # for programs: hundreds of lines
-            return Result(job, PASSED, f'prints {len(self._resource(job.id))} records')
+            return Result(job, PASSED, _count(len(self._resource(job.id)), 'record'))
         ended = self._execute(job, live=True)
         if ended.status == 0:
             return Result(job, PASSED)
@@ -215,8 +236,25 @@ class Run:
         return os.environ | {environ.SHARE[0]: self.share}
 
 
+def _count(number: int, noun: str) -> str:
+    return f'prints {number} {noun}{"" if number == 1 else "s"}'
+
+
+def _failure(ended: Ended) -> str:
+    last = _last(ended.stderr.decode('utf-8', 'replace'))
+    return f'ended with {ended.status}' + (f': {last}' if last else '')
+
+
+def _last(text: str) -> str:
+    """The last line of a text, as far as there is one."""
+    return next(reversed(text.strip().splitlines()), '')
+
+
 @contextmanager
 def session(catalogue: Catalogue, launcher: str) -> Iterator[Run]:
     """A run with a share directory, which is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix='plainbox-session-') as share:
-        yield Run(catalogue, launcher, share)
+    with (
+        tempfile.TemporaryDirectory(prefix='plainbox-session-') as share,
+        ExitStack() as agents,
+    ):
+        yield Run(catalogue, launcher, share, agents)

@@ -61,7 +61,8 @@ def screen(
 def session_share(offered: Mapping[str, str], caller: Caller) -> str:
     """The session's directory under either of its names; '' if not named.
 
-    Raises Refused unless it is an existing directory of the caller or root.
+    Raises Refused unless it is an existing directory of the caller's own: what is
+    said of root's would tell what exists where the caller cannot look.
     """
     named = {offered[name] for name in SHARE if name in offered}
     if not named:
@@ -70,7 +71,7 @@ def session_share(offered: Mapping[str, str], caller: Caller) -> str:
         raise Refused('PBL-SESSION-SHARE', f'{" and ".join(SHARE)} differ')
     path = named.pop()
     status = _look(path)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, caller.uid):
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != caller.uid:
         raise Refused('PBL-SESSION-SHARE', f'{SHARE[0]} is no directory of the caller')
     return path
 

@@ -44,13 +44,17 @@ _DENIED: Final = re.compile(
             'POSIXLY_CORRECT|INPUTRC|HIST.*|FIGNORE|EXECIGNORE|OPT(IND|ARG|ERR)',
             # sudoers(5), "bad" variables: interpreters, terminals, Kerberos
             'PYTHON.*|PERL.*|RUBY.*|GEM_.*|LUA_.*|NODE_.*|NPM_.*|(_|JDK_)?JAVA_.*',
-            'TCL.*|PHP.*|R_(HOME|LIBS|PROF|ENV).*|GUILE_.*|AWK.*|FPATH|ZDOTDIR|(READ)?NULLCMD|TMPPREFIX',
+            'TCL.*|PHP.*|R_(HOME|LIBS|PROF|ENV).*|GUILE_.*|AWK.*|CLASSPATH|DOTNET_.*',
+            'FPATH|ZDOTDIR|(READ)?NULLCMD|TMPPREFIX',
             'TERM(INFO(_DIRS)?|PATH|CAP)?|KRB5.*|COLORTERM|PATH_LOCALE|_RLD.*',
             # programs that run what a variable names, or read their orders there
-            'GIT_.*|.*PAGER|EDITOR|VISUAL|SUDO_.*|BROWSER|LESS.*|MANPATH|SSH_.*|RSYNC_.*',
-            'OPENSSL_.*|SSL.*|CURL_.*|GNUTLS_.*|P11_.*|GNUPGHOME|MAKEFLAGS|TAR_.*',
+            'GIT_.*|.*PAGER|EDITOR|VISUAL|SUDO_.*|BROWSER|LESS.*|MANPATH|SSH_.*',
+            'SYSTEMD_.*|WGETRC|(VIM|EX)INIT|MODPROBE_OPTIONS|APT_CONFIG|DPKG_.*|LVM_.*',
+            'RSYNC_.*|LIBMOUNT_.*|BLKID_.*|TPM2.*|TCTI|MAKE(FLAGS|FILES)|TAR_.*',
+            'OPENSSL_.*|SSL.*|CURL_.*|GNUTLS_.*|P11_.*|GNUPGHOME',
             # toolkits load modules from where these say
             'G(TK|DK|IO|ST|SETTINGS)_.*|QT_.*|QML.*|LIBGL_.*|MESA_.*',
+            'OCL_ICD_.*|LIBVA_.*|SDL_.*|GBM_.*|VDPAU_.*|FONTCONFIG_.*|XLOCALEDIR',
             'VK_.*|__(EGL|GLX)_.*|ALSA_.*|PULSE_.*|LV2_PATH|LADSPA_PATH',
             # who the job is, where it was found and whose bus it may speak on
             'PATH|HOME|USER|LOGNAME|SHELL|PWD|OLDPWD|MAIL|LANG|LANGUAGE|LC_.*',

@@ -54,7 +54,7 @@ class Ending(NamedTuple):
 
     status: int
     seconds: float
-    left: int  # processes that it left running
+    left: int  # processes that it left running; -1 if unknown
     stdout: bytes = b''
     stderr: bytes = b''
 
@@ -92,13 +92,19 @@ def run(command: Command) -> Ending:
     """
     started = time.monotonic()
     with _workspace() as directory:
-        pid = _start(command, directory, (0, 1, 2))
         try:
+            pid = _start(command, directory, (0, 1, 2))
             status = _wait(pid, {}, Limits(0, float('inf')))
         except Stopped as stopped:
             end_tree(GRACE)
             status = 128 + stopped.args[0]
-    return Ending(status, time.monotonic() - started, len(_children()))
+        except BaseException:  # we give up on it, so no half of it goes on
+            end_tree(0)
+            raise
+    seconds, left = time.monotonic() - started, -1
+    with suppress(OSError):  # too late for a refusal: the status is the job's
+        left = len(_children())
+    return Ending(status, seconds, left)
 
 
 def capture(command: Command, limits: Limits) -> Ending:
@@ -114,8 +120,8 @@ def capture(command: Command, limits: Limits) -> Ending:
         for fd in out, out_end, err, err_end, null:
             ends.enter_context(closing(fd))
         texts = {out: bytearray(), err: bytearray()}
-        pid = _start(command, directory, (null, out_end, err_end))
         try:
+            pid = _start(command, directory, (null, out_end, err_end))
             status = _wait(pid, texts, limits)
         except Stopped:
             raise Refused('PBL-STOPPED', 'the launcher was asked to stop') from None

@@ -52,9 +52,10 @@ def _launch(arguments: list[bytes]) -> int:
     try:
         return _serve(request, who, given)
     except Refused as refused:
-        with suppress(Refused):  # a log that fails cannot make us refuse more
-            why = {'code': refused.code, 'fact': refused.fact}
-            audit.write('refused', request, who, **why)
+        if refused.code != 'PBL-AUDIT':  # which would take no line about itself
+            with suppress(Refused):
+                why = {'code': refused.code, 'fact': refused.fact}
+                audit.write('refused', request, who, **why)
         raise
 
 

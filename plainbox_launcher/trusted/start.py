@@ -9,6 +9,7 @@ it; then descriptors, before anything is opened; then all that could interrupt
 us; then all that could bend what we do.
 """
 
+import ctypes
 import os
 import resource
 import signal
@@ -72,6 +73,7 @@ def settle() -> dict[bytes, bytes]:
         os.chdir('/')
         _limits()
         _priorities()
+        _personality()
     except (OSError, ValueError) as error:
         raise Refused('PBL-START', f'cannot set up the process: {error}') from None
     return given
@@ -126,3 +128,10 @@ def _priorities() -> None:
     os.sched_setaffinity(0, range(os.sysconf('SC_NPROCESSORS_CONF')))
     with open('/proc/self/oom_score_adj', 'w', encoding='ascii') as score:
         score.write('0')
+
+
+def _personality() -> None:
+    # personality(2): 0 is Linux as it is. A caller's would have uname(2) lie to
+    # jobs about kernel and machine.
+    if ctypes.CDLL(None).personality(0) == -1:
+        raise OSError('the personality cannot be set')

@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by who called us
             setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115  # for good
     options = _parser().parse_args(arguments)
+    _obey_signals()
     try:
         status = int(options.function(options))
         sys.stdout.flush()
@@ -113,7 +115,7 @@ def _run(options: argparse.Namespace) -> int:
     with runner.session(_read(options), options.launcher) as run:
         jobs = _everything(run)
         selected = plan.select(jobs, options.patterns)
-        return _run_all(run, plan.arrange(selected, jobs))
+        return _run_all(run, plan.arrange(selected, jobs), jobs)
 
 
 def _read(options: argparse.Namespace) -> Catalogue:
@@ -129,15 +131,16 @@ def _everything(run: Run) -> list[Job]:
     for job in run.catalogue.jobs:
         found.setdefault(job.id, job)
         if job.unit.plugin == 'local' and not run.asks_root(job):
-            found |= {made.id: made for made in run.expand(job)}
+            for made in run.expand(job):
+                found.setdefault(made.id, made)
     return list(found.values())
 
 
-def _run_all(run: Run, selected: Sequence[Job]) -> int:
+def _run_all(run: Run, selected: Sequence[Job], known: Sequence[Job]) -> int:
     if any(run.needs_root(job) for job in selected):
         run.warm_up()
     made = [made for job in selected for made in run.expand(job)]
-    jobs = plan.arrange(made, selected)
+    jobs = plan.arrange(made, known)
     results: list[Result] = []
     try:
         for number, job in enumerate(jobs, 1):
@@ -157,6 +160,13 @@ def _exit_status(results: Sequence[Result]) -> int:
     if FAILED in outcomes:
         return JOB_FAILED
     return COULD_NOT_RUN if DENIED in outcomes else OK
+
+
+def _obey_signals() -> None:
+    """TERM and HUP interrupt as Ctrl-C does, but not under nohup(1)."""
+    for number in signal.SIGTERM, signal.SIGHUP:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _unwritable(error: OSError, options: argparse.Namespace) -> int:

@@ -41,7 +41,7 @@ HINTS: Final = {
     'PBL-NO-POLKIT': 'start polkit and the system bus',
     'PBL-DISMISSED': 'run it again and give the password',
     'PBL-NO-AGENT': _ALONE,
-    'PBL-NOT-AUTHORIZED': f'give the right password, or {_ALONE}',
+    'PBL-NOT-AUTHORIZED': f'{_ALONE}; if it asked, give the right password',
     'PBL-PKEXEC': 'see pkexec(1)',
     'PBL-NOT-INSTALLED': 'root runs only what is installed, install its provider',
 }
@@ -60,7 +60,8 @@ _ANSWERS: Final = (
     ('Error accessing /', 'PBL-NO-LAUNCHER', 'the trusted launcher cannot be started'),
     ('Cannot run program ', 'PBL-NO-LAUNCHER', 'the trusted launcher is not there'),
     ('Error executing /', 'PBL-NO-LAUNCHER', 'the trusted launcher cannot be started'),
-    ('The value for ', 'PBL-PKEXEC', 'pkexec does not like the environment'),
+    ('The value for the SHELL va', 'PBL-PKEXEC', 'pkexec dislikes the environment'),
+    ('The value for environment ', 'PBL-PKEXEC', 'pkexec dislikes the environment'),
 )
 
 # What GLib and polkit's helper for passwords may say before it.
@@ -167,7 +168,9 @@ def understand(status: int, printed: bool, stderr: str) -> Refused | None:
     if status not in (126, 127):
         return None
     for words, code, fact in _ANSWERS:
-        if answer.startswith(words):
+        if answer.startswith(words) and (
+            code != 'PBL-NO-LAUNCHER' or PROGRAM in answer
+        ):
             return refusal(code, fact)
     return None
 

@@ -8,11 +8,13 @@ Python's syntax, but not Python: what is not listed here is refused.
 
 import ast
 import itertools
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 MAX_LENGTH: Final = 2000
+MAX_COMBINATIONS: Final = 1_000_000
 MAX_DEPTH: Final = 50
 
 Records = Sequence[Mapping[str, str]]
@@ -53,8 +55,13 @@ def resources(tree: ast.expr) -> set[str]:
 
 
 def holds(tree: ast.expr, records: Mapping[str, Records]) -> bool:
-    """Whether one record of each resource satisfies the whole expression."""
+    """Whether one record of each resource satisfies the whole expression.
+
+    Raises ExpressionError if there are too many combinations of records.
+    """
     names = sorted(resources(tree))
+    if math.prod(len(records.get(name, ())) for name in names) > MAX_COMBINATIONS:
+        raise ExpressionError('it asks about too many records at once')
     chosen = itertools.product(*(records.get(name, ()) for name in names))
     return any(_satisfied(tree, dict(zip(names, one, strict=True))) for one in chosen)
 

@@ -5,9 +5,12 @@ import os
 import selectors
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple, TextIO
+
+from .trusted.execute import Exceeded, Limits
 
 _KEPT: Final = 1 << 16  # bytes of what was passed on
 _TICK: Final = 0.1  # seconds until we look whether a silent process has ended
@@ -25,12 +28,18 @@ class Ended(NamedTuple):
 
 
 def follow(
-    command: list[str], values: Mapping[str, str], directory: str, *, live: bool
+    command: list[str],
+    values: Mapping[str, str],
+    directory: str,
+    *,
+    live: bool,
+    limits: Limits | None = None,
 ) -> Ended:
     """Run a command to its end, a direct child of ours, without input.
 
     `live` passes its output on as it comes. What the command leaves behind may
-    hold the pipes for long, so that its own end counts, not theirs.
+    hold the pipes for long, so that its own end counts, not theirs. Raises
+    execute.Exceeded, and ends the command, if it goes over its `limits`.
     """
     with subprocess.Popen(  # noqa: S603  # a list, no shell of ours
         command,
@@ -50,7 +59,10 @@ def follow(
                     what = text, through if live else None
                     selector.register(pipe.fileno(), selectors.EVENT_READ, what)
             try:
-                _pump(process, selector)
+                _pump(process, selector, limits)
+            except Exceeded:
+                process.kill()
+                raise
             except BaseException:
                 with suppress(PermissionError):  # root's cannot be told by us
                     process.terminate()
@@ -62,15 +74,24 @@ def follow(
     return Ended(status if status >= 0 else 128 - status, bytes(stdout), bytes(stderr))
 
 
-def _pump(process: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> None:
+def _pump(
+    process: subprocess.Popen[bytes],
+    selector: selectors.BaseSelector,
+    limits: Limits | None,
+) -> None:
     """Read until the pipes end, or the process has and they hold no more."""
+    started = time.monotonic()
     while selector.get_map():
+        if limits and time.monotonic() > started + limits.seconds:
+            raise Exceeded(f'took more than {limits.seconds:.0f} seconds')
         ended = process.poll() is not None
         events = selector.select(0 if ended else _TICK)
         for key, _ in events:
             if not _take(key.fd, *key.data):
                 selector.unregister(key.fd)
-        if ended and not events:
+            if limits and len(key.data[0]) > limits.max_bytes:
+                raise Exceeded(f'printed more than {limits.max_bytes} bytes')
+        if ended:
             return
 
 

@@ -13,7 +13,7 @@ _ORDER = (PASSED, FAILED, DENIED, SKIPPED)
 
 def heading(number: int, total: int, job: Job) -> str:
     """The line above the output of a job."""
-    who = f', as {job.user}' if job.user else ''
+    who = f', as {printable(job.user)}' if job.user else ''
     return f'[{number:>{len(str(total))}}/{total}] {printable(job.short_id)}{who}'
 
 
@@ -66,7 +66,8 @@ def description(job: Job) -> str:
         facts.insert(2, ('via', f'{job.via.checksum} ({job.via.id})'))
     head = [f'{name + ":":<12}{value}' for name, value in facts]
     fields = [_field(name, value) for name, value in job.unit.fields.items()]
-    return '\n'.join([*head, '', *fields])
+    text = '\n'.join([*head, '', *fields])
+    return '\n'.join(printable(line) for line in text.split('\n'))
 
 
 def _runs(job: Job) -> str:

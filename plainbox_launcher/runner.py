@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -148,14 +149,13 @@ class Run:
         """Why a requirement does not hold; '' if it does."""
         try:
             tree = expression.parse(line)
+            names = plan.resource_ids(job.unit, expression.resources(tree))
+            records = {name: self._resource(id_) for name, id_ in names.items()}
+            return '' if expression.holds(tree, records) else f'requires {line}'
         except expression.ExpressionError as error:
             return f'requires is malformed, {error}: {line} ({job.unit.where})'
-        names = plan.resource_ids(job.unit, expression.resources(tree))
-        try:
-            records = {name: self._resource(id_) for name, id_ in names.items()}
         except (Fault, Refused) as error:
             return f'requires {line}, but {error}'
-        return '' if expression.holds(tree, records) else f'requires {line}'
 
     def _resource(self, id_: str) -> expression.Records:
         """The records that a resource job prints, which runs but once."""
@@ -209,9 +209,12 @@ class Run:
         values = self._environment(job)
         command = execute.command(job.unit, values)
         with tempfile.TemporaryDirectory(prefix='plainbox-') as directory:
-            return follow(
-                [command.program, *command.argv[1:]], values, directory, live=live
-            )
+            words = [command.program, *command.argv[1:]]
+            try:
+                limits = None if live else generate.LIMITS
+                return follow(words, values, directory, live=live, limits=limits)
+            except execute.Exceeded as error:
+                raise Refused('PBL-GENERATOR-LIMIT', f'{job.id} {error}') from None
 
     def _environment(self, job: Job) -> dict[str, str]:
         """A job of our own runs in our session; a resource or local job does not:
@@ -253,8 +256,10 @@ def _last(text: str) -> str:
 @contextmanager
 def session(catalogue: Catalogue, launcher: str) -> Iterator[Run]:
     """A run with a share directory, which is removed afterwards."""
-    with (
-        tempfile.TemporaryDirectory(prefix='plainbox-session-') as share,
-        ExitStack() as agents,
-    ):
-        yield Run(catalogue, launcher, share, agents)
+    share = tempfile.mkdtemp(prefix='plainbox-session-')
+    try:
+        with ExitStack() as agents:
+            yield Run(catalogue, launcher, share, agents)
+    finally:
+        # What root's jobs left in there is not ours to remove.
+        shutil.rmtree(share, ignore_errors=True)

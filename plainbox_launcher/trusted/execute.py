@@ -26,6 +26,7 @@ from .unit import Unit
 SHELLS: Final = {'bash': '/bin/bash', 'sh': '/bin/sh', 'dash': '/bin/dash'}
 
 GRACE: Final = 5.0  # seconds between TERM and KILL
+_PATIENCE: Final = 60.0  # seconds, for what forks faster than it dies
 _TICK: Final = 250  # milliseconds between two looks at pending signals
 
 # prctl(2), <linux/prctl.h>
@@ -139,23 +140,31 @@ def capture(command: Command, limits: Limits) -> Ending:
 def end_tree(grace: float) -> None:
     """End all our descendants: TERM, `grace` seconds, KILL, until none is left.
 
-    Raises Refused if one of them outlives KILL by GRACE: the kernel holds it.
+    A generation at a time: the children of what died are our children then.
+    Raises Refused if for GRACE after KILL nothing changes, since the kernel holds
+    a process, or if there is no end to them.
     """
-    deadline = time.monotonic() + grace
+    started = time.monotonic()
+    deadline = started + grace
     told: set[int] = set()
     while children := _children():
-        late = time.monotonic() - deadline
-        if late > GRACE:
+        now = time.monotonic()
+        if children != told:
+            deadline = max(deadline, now)
+        if now > deadline + GRACE or now > started + grace + _PATIENCE:
             raise Refused('PBL-UNKILLABLE', 'a process outlives SIGKILL')
-        for pid in children if late >= 0 else children - told:
-            os.kill(pid, signal.SIGKILL if late >= 0 else signal.SIGTERM)
+        late = now >= deadline
+        for pid in children if late else children - told:
+            os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
         told = children
         _reap(0)
-        time.sleep(0.01)
+        time.sleep(0.001)
 
 
 def _start(command: Command, directory: str, fds: tuple[int, int, int]) -> int:
     """Fork and exec; returns the pid of a child in which exec succeeded."""
+    if signal.sigpending() & STOPS:
+        raise Refused('PBL-STOPPED', 'the launcher was asked to stop')
     parent = os.getpid()
     failed, failed_end = os.pipe()
     pid = os.fork()

@@ -25,9 +25,8 @@ WRONG_USAGE = 2
 
 def main(argv: list[str]) -> int:
     """Run the launcher; returns its exit status. Raises nothing."""
-    # Bytes, since the caller's LC_ALL decides how Python decoded them.
-    arguments = [os.fsencode(argument) for argument in argv[1:]]
     try:
+        arguments = [os.fsencode(argument) for argument in argv[1:]]
         if b'-h' in arguments or b'--help' in arguments:
             return _say(1, commandline.HELP)
         if b'--version' in arguments:

@@ -109,11 +109,14 @@ def _dedent(text: str) -> str:
     must not change with the version of Python.
     """
     lines = [line if line.strip(' \t') else '' for line in text.split('\n')]
-    full = [line for line in lines if line]
-    margin = min(map(_indentation, full), key=len, default='')
-    while not all(line.startswith(margin) for line in full):
-        margin = margin[:-1]
-    return '\n'.join(line[len(margin) :] for line in lines)
+    indentations = [_indentation(line) for line in lines if line] or ['']
+    first, last = min(indentations), max(indentations)  # all others lie between
+    margin = 0
+    while (
+        margin < len(first) and first[margin : margin + 1] == last[margin : margin + 1]
+    ):
+        margin += 1
+    return '\n'.join(line[margin:] for line in lines)
 
 
 def _indentation(line: str) -> str:

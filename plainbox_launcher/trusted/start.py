@@ -4,8 +4,8 @@
 pkexec resets the environment, the uids and the descriptors from 3 up. All the
 rest of a process's state reaches root as the caller prepared it: execve(2)
 lists it under "the following attributes are preserved". The order below is the
-argument: who we are; then nothing of the environment, before a library reads
-it; then descriptors, before anything is opened; then all that could interrupt
+argument: who we are; then nothing of the environment, for us and all that comes
+after; then descriptors, before anything is opened; then all that could interrupt
 us; then all that could bend what we do.
 """
 
@@ -61,8 +61,8 @@ def settle() -> dict[bytes, bytes]:
     """
     if set(os.getresuid()) != {0}:
         raise Refused('PBL-NOT-ROOT', 'not started as root')
-    if not (sys.flags.isolated and sys.flags.no_site):
-        raise Refused('PBL-INTERPRETER', 'python3 was not started with -IS')
+    if not (sys.flags.isolated and sys.flags.no_site and sys.flags.utf8_mode):
+        raise Refused('PBL-INTERPRETER', 'python3 was not started with -ISXutf8')
     given = dict(os.environb)
     os.environ.clear()
     try:

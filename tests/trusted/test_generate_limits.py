@@ -51,6 +51,14 @@ command:
  . hardy
  yes
 
+id: deep
+plugin: local
+command:
+ printf 'id: made\nuser: root\ncommand: echo ran\n'
+ nest() { if test "$1" -gt 0; then (nest $(($1 - 1)); true) & fi; sleep infinity; }
+ (nest 500 > /dev/null; true) &
+ until test "$(pgrep -c sleep)" -gt 500; do sleep 0.1; done
+
 id: holds
 plugin: local
 command:
@@ -148,6 +156,15 @@ def test_who_holds_the_pipe_is_ended(house: House) -> None:
     """The local job's own end counts; what it left is ended, and the job runs."""
     with cleared(house):
         done = via(house, 'holds')
+        assert not others(house)
+    assert (done.returncode, done.stdout) == (0, b'ran\n')
+
+
+@pytest.mark.canary('execute.py', 'if children != told:', 'if False:')
+def test_a_deep_tree_is_ended(house: House) -> None:
+    """A generation at a time, for as long as something changes."""
+    with cleared(house):
+        done = via(house, 'deep')
         assert not others(house)
     assert (done.returncode, done.stdout) == (0, b'ran\n')
 

@@ -21,7 +21,7 @@ MODULES = (
 EVIL = '/opt/evil'
 PTH = '/usr/lib/python3/dist-packages/evil.pth'
 ABOVE_THE_ROOM = '/usr/lib/plainbox-launcher'
-HERE = 'sys.flags.isolated and sys.flags.no_site'
+HERE = 'sys.flags.isolated and sys.flags.no_site and sys.flags.utf8_mode'
 
 
 @contextlib.contextmanager
@@ -61,15 +61,15 @@ def test_nothing_planted_is_imported(house: House, folder: str) -> None:
         assert not imported(house, PYTHONHOME=EVIL, PYTHONPLATLIBDIR=EVIL, HOME=EVIL)
 
 
-@pytest.mark.parametrize('options', ['-IS', '-I', '-S', '-s'])
+@pytest.mark.parametrize('options', ['-ISXutf8', '-IXutf8', '-SXutf8', '-sXutf8'])
 def test_without_the_options_it_would_be(house: House, options: str) -> None:
     """The canaries of the options, for which their own check has to be away, too."""
     with (
         house.canary('start.py', HERE, 'True'),
-        house.canary(LAUNCHER, 'python3 -IS\n', f'python3 {options}\n'),
+        house.canary(LAUNCHER, 'python3 -ISXutf8\n', f'python3 {options}\n'),
         planted(house, EVIL),
     ):
-        assert imported(house) == (options != '-IS')
+        assert imported(house) == (options != '-ISXutf8')
 
 
 def test_behind_pythons_own_folders(house: House) -> None:
@@ -83,7 +83,9 @@ def test_behind_pythons_own_folders(house: House) -> None:
 
 
 @pytest.mark.canary('start.py', HERE, 'True')
-@pytest.mark.parametrize('options', [[], ['-I'], ['-S'], ['-s', '-E', '-S']])
+@pytest.mark.parametrize(
+    'options', [[], ['-I'], ['-IS'], ['-SXutf8'], ['-s', '-E', '-S']]
+)
 def test_another_interpreter_or_other_options(house: House, options: list[str]) -> None:
     """Refused where the door was not locked."""
     command = ['/usr/bin/python3', *options, LAUNCHER, '--warmup']

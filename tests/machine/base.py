@@ -34,7 +34,12 @@ PACKAGES = (
     'sudo',
     'adduser',
     'python3',
+    'python3-dbus-next',
     'python3-xdg',
+    # For tests alone.
+    'strace',
+    'x11-utils',
+    'xvfb',
 )
 
 PASSWORDS = {

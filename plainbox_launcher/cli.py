@@ -1,30 +1,39 @@
 # SPDX-License-Identifier: ISC
-"""plainbox(1): special, list, show and run."""
+"""plainbox(1): special, list, show, run, doctor and explain."""
 
 import argparse
+import io
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from gettext import bindtextdomain, textdomain
+from gettext import gettext as _
+from math import inf
 from typing import Final
 
 from . import __version__, catalogue, elevate, plan, report, runner
 from .catalogue import Catalogue, Job
-from .runner import DENIED, FAILED, Result, Run
+from .refusals import REFUSALS, told
+from .runner import CANCELLED, DENIED, FAILED, TIMEOUT, Result, Run, Terms
 from .trusted.errors import Refused, printable
 
 OK: Final = 0
 JOB_FAILED: Final = 1
+WRONG_USAGE: Final = 2
 COULD_NOT_RUN: Final = 3
 NOTHING_SELECTED: Final = 4
 INTERRUPTED: Final = 130
 
+_DOMAIN: Final = 'plainbox-launcher'
+# Where contrib/install puts catalogues, as seen from this file.
+_CATALOGUES: Final = os.path.join(os.path.dirname(__file__), '../../../share/locale')
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    for name in 'stdout', 'stderr':
-        if getattr(sys, name) is None:  # closed by who called us
-            setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115  # for good
+    _speak()
     options = _parser().parse_args(arguments)
     _obey_signals()
     try:
@@ -36,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except plan.PlanError as error:
         return _fail(str(error), COULD_NOT_RUN)
     except Refused as refused:
-        return _fail(str(refused), COULD_NOT_RUN)
+        _warn(told(refused))
+        _lead_on([refused.code])
+        return COULD_NOT_RUN
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the question for a password has no line end
         return INTERRUPTED
@@ -44,50 +55,106 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _unwritable(error, options)
 
 
+def _speak() -> None:
+    """Have somewhere to speak, and speak as the caller does."""
+    for name in 'stdout', 'stderr':
+        stream = getattr(sys, name)
+        if stream is None:  # closed by who called us
+            setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115  # for good
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+    bindtextdomain(_DOMAIN, _CATALOGUES)
+    textdomain(_DOMAIN)  # of argparse's words, too
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser('plainbox', description='Plan and run test jobs.')
-    parser.add_argument('--version', action='version', version=__version__)
-    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    parser = argparse.ArgumentParser(
+        'plainbox', description=_('Plan and run test jobs.')
+    )
+    parser.add_argument(
+        '--version',
+        action='version',
+        version=__version__,
+        help=_('show the version and exit'),
+    )
+    commands = parser.add_subparsers(required=True, metavar=_('COMMAND'))
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         '--provider',
         action='append',
         default=[],
-        metavar='PATH',
-        help='also read this .provider file, or those in this directory',
+        metavar=_('PATH'),
+        help=_('also read this .provider file, or those in this directory'),
     )
 
     special = commands.add_parser(
-        'special', parents=[common], help='listings for other programs'
+        'special', parents=[common], help=_('listings for other programs')
     )
     special.add_argument(
         '-J',
         '--list-job-hashes',
         action='store_true',
         required=True,
-        help='print the hash and the full id of each job',
+        help=_('print the hash and the full id of each job'),
     )
     special.set_defaults(function=_special)
 
-    listing = commands.add_parser('list', parents=[common], help='list jobs')
-    listing.add_argument('pattern', nargs='?', default='*', metavar='PATTERN')
+    listing = commands.add_parser('list', parents=[common], help=_('list jobs'))
+    listing.add_argument('pattern', nargs='?', default='*', metavar=_('PATTERN'))
     listing.set_defaults(function=_list)
 
-    show = commands.add_parser('show', parents=[common], help='show one job')
-    show.add_argument('job', metavar='JOB')
+    show = commands.add_parser('show', parents=[common], help=_('show one job'))
+    show.add_argument('job', metavar=_('JOB'))
     show.set_defaults(function=_show)
 
-    run = commands.add_parser('run', parents=[common], help='run jobs')
-    run.add_argument('patterns', nargs='+', metavar='PATTERN')
+    run = commands.add_parser('run', parents=[common], help=_('run jobs'))
+    run.add_argument('patterns', nargs='+', metavar=_('PATTERN'))
     run.add_argument(
         '--launcher',
         default=elevate.LAUNCHER,
-        metavar='PATH',
+        metavar=_('PATH'),
         type=os.path.abspath,
-        help='another trusted launcher, for which pkexec asks each time',
+        help=_('another trusted launcher, for which pkexec asks each time'),
+    )
+    run.add_argument(
+        '--per-job',
+        action='store_true',
+        help=_('call pkexec for each root job, without time limits for them'),
+    )
+    run.add_argument(
+        '--timeout',
+        default=inf,
+        metavar=_('DURATION'),
+        type=_duration,
+        help=_('end the running job and skip the others after this time, as 1h 30m'),
+    )
+    run.add_argument(
+        '--job-timeout',
+        metavar=_('DURATION'),
+        type=_duration,
+        help=_(
+            'end each job without a time limit of its own after this time; 0: never'
+        ),
     )
     run.set_defaults(function=_run)
+
+    doctor = commands.add_parser(
+        'doctor', help=_('say whether root jobs will run here, and if not, why')
+    )
+    doctor.add_argument('--json', action='store_true', help=_('for other programs'))
+    doctor.set_defaults(function=_doctor)
+
+    explain = commands.add_parser('explain', help=_('explain the codes of refusals'))
+    explain.add_argument('codes', nargs='*', metavar=_('CODE'))
+    explain.set_defaults(function=_explain)
     return parser
+
+
+def _duration(text: str) -> float:
+    try:
+        return plan.duration(text) or inf
+    except plan.PlanError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _special(options: argparse.Namespace) -> int:
@@ -97,14 +164,14 @@ def _special(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    with runner.session(_read(options), elevate.LAUNCHER) as run:
+    with runner.session(_read(options)) as run:
         jobs = plan.select(_everything(run), [options.pattern])
         print(report.listing(jobs))
     return OK
 
 
 def _show(options: argparse.Namespace) -> int:
-    with runner.session(_read(options), elevate.LAUNCHER) as run:
+    with runner.session(_read(options)) as run:
         jobs = _everything(run)
         for job in plan.select(jobs, [options.job]):
             print(report.description(job))
@@ -112,10 +179,37 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with runner.session(_read(options), options.launcher) as run:
+    terms = Terms(
+        options.launcher, options.per_job, options.timeout, options.job_timeout
+    )
+    with runner.session(_read(options), terms) as run:
         jobs = _everything(run)
         selected = plan.select(jobs, options.patterns)
         return _run_all(run, plan.arrange(selected, jobs), jobs)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    # What it needs is slow to load, and no other command needs it.
+    from . import doctor
+
+    width = max(shutil.get_terminal_size().columns, 40)
+    return doctor.examine(as_json=options.json, width=width)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    given = [word.upper().removeprefix('PBL-') for word in options.codes]
+    codes = [f'PBL-{word}' for word in given]
+    for code in codes:
+        if code not in REFUSALS:
+            reason = _('no such code: {code}').format(code=code)
+            near = plan.suggestion(code, list(REFUSALS), 0.7)
+            return _fail(reason + near, WRONG_USAGE)
+    width = max(shutil.get_terminal_size().columns, 40)
+    if codes:
+        print('\n\n'.join(report.explanation(code, width) for code in codes))
+    else:
+        print(report.codes(width))
+    return OK
 
 
 def _read(options: argparse.Namespace) -> Catalogue:
@@ -137,8 +231,7 @@ def _everything(run: Run) -> list[Job]:
 
 
 def _run_all(run: Run, selected: Sequence[Job], known: Sequence[Job]) -> int:
-    if any(run.needs_root(job) for job in selected):
-        run.warm_up()
+    run.open(selected)
     made = [made for job in selected for made in run.expand(job)]
     jobs = plan.arrange(made, known)
     results: list[Result] = []
@@ -147,17 +240,20 @@ def _run_all(run: Run, selected: Sequence[Job], known: Sequence[Job]) -> int:
             print(report.heading(number, len(jobs), job), flush=True)
             results.append(run.perform(job))
             print(report.verdict(results[-1]), flush=True)
+            if results[-1].outcome == CANCELLED:
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
-        print('\ninterrupted', flush=True)
+        print('\n' + _('interrupted'), flush=True)
         return INTERRUPTED
     finally:
         print(f'\n{report.summary(results)}', flush=True)
+        _lead_on([result.code for result in results if result.code])
     return _exit_status(results)
 
 
 def _exit_status(results: Sequence[Result]) -> int:
     outcomes = {result.outcome for result in results}
-    if FAILED in outcomes:
+    if outcomes & {FAILED, TIMEOUT}:
         return JOB_FAILED
     return COULD_NOT_RUN if DENIED in outcomes else OK
 
@@ -175,12 +271,21 @@ def _unwritable(error: OSError, options: argparse.Namespace) -> int:
     gone = isinstance(error, BrokenPipeError)  # as by `plainbox list | head`
     if gone and options.function is not _run:
         return OK
-    where = error.filename or 'output'
+    where = error.filename or _('output')
     return _fail(f'{where}: {error.strerror or error}', COULD_NOT_RUN)
 
 
+def _lead_on(codes: Sequence[str]) -> None:
+    """Say to a person, and only to a person, where there is more."""
+    known = [code for code in dict.fromkeys(codes) if code in REFUSALS]
+    if known and sys.stderr.isatty():
+        text = _('for more, see: {command}')
+        command = ' '.join(['plainbox explain', *known])
+        print(text.format(command=command), file=sys.stderr)
+
+
 def _warn(text: str) -> None:
-    print(f'plainbox: {printable(text)}', file=sys.stderr)
+    print(f'plainbox: {report.shown(text)}', file=sys.stderr)
 
 
 def _fail(text: str, status: int) -> int:

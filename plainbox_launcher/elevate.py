@@ -12,9 +12,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from gettext import gettext as _
 from typing import Final
 
 from .catalogue import Job
+from .refusals import refusal
 from .trusted.commandline import PROGRAM
 from .trusted.environ import SHARE, denied
 from .trusted.errors import Refused
@@ -27,29 +29,10 @@ _POLICY: Final = f'/usr/share/polkit-1/actions/{ACTION}.policy'
 _PKEXEC: Final = ('pkexec', '--disable-internal-agent')
 _AGENT: Final = ('pkttyagent',)
 
-_ALONE: Final = (
-    'log in on the console or desktop of this machine; for ssh, cron and CI see '
-    '"Unattended machines" in the README'
-)
-
-HINTS: Final = {
-    'PBL-NO-PKEXEC': 'install the package pkexec (policykit-1 on older systems)',
-    'PBL-NO-LAUNCHER': 'install plainbox-launcher system-wide, as the README says',
-    'PBL-NO-POLICY': 'install plainbox-launcher system-wide, as the README says',
-    'PBL-NO-NEW-PRIVS': 'run plainbox outside of the sandbox or service that sets it',
-    'PBL-NOT-SETUID': 'reinstall pkexec, or mount its file system without nosuid',
-    'PBL-NO-POLKIT': 'start polkit and the system bus',
-    'PBL-DISMISSED': 'run it again and give the password',
-    'PBL-NO-AGENT': _ALONE,
-    'PBL-NOT-AUTHORIZED': f'{_ALONE}; if it asked, give the right password',
-    'PBL-PKEXEC': 'see pkexec(1)',
-    'PBL-NOT-INSTALLED': 'root runs only what is installed, install its provider',
-}
-
 _NO: Final = 'Error executing command as another user: '
 
 # How pkexec's answers begin (polkit 105 to 126), and what they mean.
-_ANSWERS: Final = (
+ANSWERS: Final = (
     (f'{_NO}Request dismissed', 'PBL-DISMISSED', 'the password dialog was dismissed'),
     (f'{_NO}No authentication ag', 'PBL-NO-AGENT', 'nothing can ask for a password'),
     ('Error creating textual auth', 'PBL-NO-AGENT', 'there is no terminal to ask on'),
@@ -67,24 +50,25 @@ _ANSWERS: Final = (
 # What GLib and polkit's helper for passwords may say before it.
 _CHATTER: Final = ('** (', '(process:', 'polkit-agent-helper-1: ')
 
+# A locale's name, as setlocale(3) has it.
+_LOCALE: Final = re.compile(r'[A-Za-z0-9_.@-]{1,64}')
+
 _REFUSAL: Final = re.compile(rf'{PROGRAM}: (PBL-[A-Z-]+): (.*) \((.*)\)')
-
-
-def refusal(code: str, fact: str) -> Refused:
-    """A refusal of the runner's own, to be raised or reported."""
-    return Refused(code, fact, HINTS[code])
 
 
 def prerequisites(launcher: str) -> None:
     """Raise Refused for what keeps pkexec from starting, as far as we can see."""
     if not shutil.which('pkexec'):
-        raise refusal('PBL-NO-PKEXEC', 'pkexec is not installed')
+        raise refusal('PBL-NO-PKEXEC', _('pkexec is not installed'))
     if not os.path.exists(launcher):
-        raise refusal('PBL-NO-LAUNCHER', f'{launcher} is not there')
+        fact = _('{path} is not there').format(path=launcher)
+        raise refusal('PBL-NO-LAUNCHER', fact)
     if launcher == LAUNCHER and not os.path.exists(_POLICY):
-        raise refusal('PBL-NO-POLICY', f'the polkit action {ACTION} is not installed')
+        fact = _('the polkit action {action} is not installed').format(action=ACTION)
+        raise refusal('PBL-NO-POLICY', fact)
     if _no_new_privs():
-        raise refusal('PBL-NO-NEW-PRIVS', 'no_new_privs keeps us from becoming root')
+        fact = _('no_new_privs keeps us from becoming root')
+        raise refusal('PBL-NO-NEW-PRIVS', fact)
 
 
 def can_ask() -> bool:
@@ -114,7 +98,7 @@ def text_agent() -> Iterator[None]:
     ready, ready_end = os.pipe()
     agent = subprocess.Popen(  # noqa: S603  # no shell
         [*_AGENT, '--process', str(os.getpid()), '--notify-fd', str(ready_end)],
-        env=environment(),
+        env=environment() | {'LANG': _language()},
         pass_fds=(ready_end,),
         stderr=subprocess.DEVNULL,  # it speaks to the terminal itself
     )
@@ -133,16 +117,39 @@ def warm_up_command(launcher: str) -> list[str]:
     return [*_PKEXEC, launcher, '--warmup']
 
 
-def job_command(job: Job, launcher: str, variables: Mapping[str, str]) -> list[str]:
-    """The command that runs a job as root, with those variables it may want."""
+def channel_command(launcher: str) -> list[str]:
+    """The command that asks for the password once, for a whole run."""
+    return [*_PKEXEC, launcher, '--channel']
+
+
+def reason(status: int, stderr: str) -> Refused:
+    """Why pkexec or the launcher ended without a word of the job's."""
+    fact = _('pkexec ended with {status}: {words}')
+    return understand(status, printed=False, stderr=stderr) or refusal(
+        'PBL-PKEXEC', fact.format(status=status, words=stderr.strip())
+    )
+
+
+def request(job: Job) -> tuple[str, str]:
+    """What root knows a job by: its hash, and that of the local job that prints it."""
+    return job.unit.checksum, job.via.checksum if job.via else ''
+
+
+def assignments(job: Job, variables: Mapping[str, str]) -> list[str]:
+    """NAME=VALUE for those variables that a job may want of root's launcher."""
     wanted = job.unit.environ | (job.via.environ if job.via else set()) | set(SHARE[:1])
-    pairs = [
+    return [
         f'{name}={variables[name]}'
         for name in sorted(wanted & variables.keys())
         if name in SHARE or not denied(name)
     ]
-    via = ['--via', job.via.checksum] if job.via else []
-    return [*_PKEXEC, launcher, '--hash', job.unit.checksum, *via, *pairs]
+
+
+def job_command(job: Job, launcher: str, variables: Mapping[str, str]) -> list[str]:
+    """The command that runs a job as root, with those variables it may want."""
+    hash_, via = request(job)
+    words = ['--hash', hash_, *(['--via', via] if via else [])]
+    return [*_PKEXEC, launcher, *words, *assignments(job, variables)]
 
 
 def environment() -> dict[str, str]:
@@ -151,6 +158,17 @@ def environment() -> dict[str, str]:
     values = {name: os.environ[name] for name in kept if name in os.environ}
     # Its messages are understood in English only.
     return values | {'PATH': os.defpath, 'SHELL': '/bin/sh', 'LC_ALL': 'C.UTF-8'}
+
+
+def _language() -> str:
+    """What gettext(3) would take: polkit asks in the language of its agent's LANG.
+
+    English for what is no name of a locale: it would go over the bus as it is.
+    """
+    names = ('LANGUAGE', 'LC_ALL', 'LC_MESSAGES', 'LANG')
+    given = next((os.environ[name] for name in names if os.environ.get(name)), '')
+    first = given.partition(':')[0]
+    return first if _LOCALE.fullmatch(first) else 'C.UTF-8'
 
 
 def understand(status: int, printed: bool, stderr: str) -> Refused | None:
@@ -167,11 +185,11 @@ def understand(status: int, printed: bool, stderr: str) -> Refused | None:
         return Refused(match[1], match[2], match[3])
     if status not in (126, 127):
         return None
-    for words, code, fact in _ANSWERS:
+    for words, code, fact in ANSWERS:
         if answer.startswith(words) and (
             code != 'PBL-NO-LAUNCHER' or PROGRAM in answer
         ):
-            return refusal(code, fact)
+            return refusal(code, _(fact))
     return None
 
 

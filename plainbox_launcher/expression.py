@@ -11,6 +11,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from gettext import gettext as _
 from typing import Any, Final
 
 MAX_LENGTH: Final = 2000
@@ -39,11 +40,11 @@ class ExpressionError(ValueError):
 def parse(text: str) -> ast.expr:
     """Read an expression. Raises ExpressionError."""
     if len(text) > MAX_LENGTH:
-        raise ExpressionError('it is too long')
+        raise ExpressionError(_('it is too long'))
     try:
         tree = ast.parse(text.strip(), mode='eval').body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ExpressionError('it cannot be parsed') from None
+        raise ExpressionError(_('it cannot be parsed')) from None
     _check(tree)
     return tree
 
@@ -61,7 +62,7 @@ def holds(tree: ast.expr, records: Mapping[str, Records]) -> bool:
     """
     names = sorted(resources(tree))
     if math.prod(len(records.get(name, ())) for name in names) > MAX_COMBINATIONS:
-        raise ExpressionError('it asks about too many records at once')
+        raise ExpressionError(_('it asks about too many records at once'))
     chosen = itertools.product(*(records.get(name, ()) for name in names))
     return any(_satisfied(tree, dict(zip(names, one, strict=True))) for one in chosen)
 
@@ -76,7 +77,7 @@ def _satisfied(tree: ast.expr, record: Mapping[str, Mapping[str, str]]) -> bool:
 def _check(node: ast.expr, room: int = MAX_DEPTH) -> None:
     """Refuse what _value does not know, and what would be too deep for it."""
     if room == 0:
-        raise ExpressionError('it is nested too deeply')
+        raise ExpressionError(_('it is nested too deeply'))
     for part in _parts(node):
         _check(part, room - 1)
 
@@ -100,7 +101,8 @@ def _parts(node: ast.expr) -> Sequence[ast.expr]:
         ):
             return [part]
         case _:
-            raise ExpressionError(f'it may not use {_shown(node)}')
+            reason = _('it may not use {part}').format(part=_shown(node))
+            raise ExpressionError(reason)
 
 
 def _shown(node: ast.expr) -> str:

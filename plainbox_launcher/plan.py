@@ -4,11 +4,16 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from gettext import gettext as _
+from math import inf
 from typing import Final
 
 from .catalogue import Job
 from .trusted.unit import Unit, words
 
+_DURATION: Final = re.compile(
+    r'(?=.)(?:([0-9]+)h)?[ :]*(?:([0-9]+)m)?[ :]*(?:([0-9]+(?:\.[0-9]+)?)s?)?'
+)
 _IMPORT: Final = re.compile(r'from\s+(\S+)\s+import\s+(\S+?)(?:\s+as\s+(\w+))?')
 
 
@@ -29,8 +34,9 @@ def select(jobs: Sequence[Job], patterns: Iterable[str]) -> list[Job]:
     for pattern in patterns:
         found = [job for job in jobs if job.matches(pattern)]
         if not found:
-            reason = f'no job matches {pattern}{_suggestion(jobs, pattern)}'
-            raise NothingSelected(reason)
+            reason = _('no job matches {pattern}').format(pattern=pattern)
+            known = [job.short_id for job in jobs]
+            raise NothingSelected(reason + suggestion(pattern, known, 0.5))
         selected |= {job.id: job for job in found if job.id not in selected}
     return list(selected.values())
 
@@ -58,6 +64,27 @@ def requirements(unit: Unit) -> list[str]:
     return [line for line in lines if line]
 
 
+def duration(text: str) -> float:
+    """Seconds, from `90`, `1.5` or `1h 2m 3s`. Raises PlanError."""
+    if match := _DURATION.fullmatch(text.strip()):
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return hours * 3600 + minutes * 60 + seconds
+    raise PlanError(_('no duration: {text}').format(text=text))
+
+
+def time_limit(unit: Unit, default: float | None) -> float:
+    """The seconds after which a job is ended: its field `timeout`.
+
+    Else `default`; if that is None, four times what it is estimated to take, and a
+    minute. Raises PlanError.
+    """
+    if text := unit.get('timeout'):
+        return duration(text) or inf
+    if default is not None:
+        return default
+    return 4 * duration(unit.get('estimated_duration') or '0') + 60
+
+
 def resource_ids(unit: Unit, names: Iterable[str]) -> dict[str, str]:
     """The full id of each resource job that is called by these names."""
     imports = {}
@@ -81,7 +108,8 @@ def _arrange(job: Job, known: Mapping[str, Job], arranged: dict[str, Job]) -> No
         elif id_ in path:
             above = list(path)
             circle = ' -> '.join([*above[above.index(id_) :], id_])
-            raise PlanError(f'jobs depend on each other: {circle}')
+            reason = _('jobs depend on each other: {circle}')
+            raise PlanError(reason.format(circle=circle))
         else:
             path[id_] = known[id_]
 
@@ -90,6 +118,7 @@ def _full(id_: str, unit: Unit) -> str:
     return id_ if '::' in id_ else f'{unit.provider.namespace}::{id_}'
 
 
-def _suggestion(jobs: Sequence[Job], pattern: str) -> str:
-    near = get_close_matches(pattern, [job.short_id for job in jobs], 3, 0.5)
-    return f'; is it {" or ".join(near)}?' if near else ''
+def suggestion(word: str, known: Sequence[str], likeness: float) -> str:
+    """What may have been meant, to stand behind what is wrong; '' if nothing."""
+    near = get_close_matches(word, known, 3, likeness)
+    return _('; is it {names}?').format(names=_(' or ').join(near)) if near else ''

@@ -1,30 +1,128 @@
 # SPDX-License-Identifier: ISC
-"""Running a process, and passing on or keeping what it prints."""
+"""Running a process of our own, and passing on or keeping what it prints."""
 
 import os
 import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from gettext import gettext as _
+from math import inf
 from typing import Final, NamedTuple, TextIO
 
-from .trusted.execute import Exceeded, Limits
+from .trusted import tree
+from .trusted.execute import Exceeded, Limits, shell_status
 
 _KEPT: Final = 1 << 16  # bytes of what was passed on
 _TICK: Final = 0.1  # seconds until we look whether a silent process has ended
 
 
 class Ended(NamedTuple):
-    """How a process ended: exit status, 128+n for signal n, and its output.
+    """How a process ended: exit status, or -n if signal n ended it.
 
-    Of output that was passed on, only the end is here.
+    `cause` is `exit`, or what ended it: `timeout` or `cancel`. `cpu` is its time in
+    seconds, `peak` the memory of its largest process in KiB, `left` the names of
+    processes that it left running. Of output that was passed on, only the end is
+    here.
     """
 
     status: int
-    stdout: bytes
-    stderr: bytes
+    stdout: bytes = b''
+    stderr: bytes = b''
+    cause: str = 'exit'
+    cpu: float = 0.0
+    peak: int = 0
+    left: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> int:
+        """The status as shells give it: 128+n for signal n."""
+        return shell_status(self.status)
+
+
+class Overtime(Exception):
+    """A process took more than its time."""
+
+
+_CAUSES: Final[dict[type[BaseException], str]] = {
+    Overtime: 'timeout',
+    KeyboardInterrupt: 'cancel',
+}
+
+
+class Output:
+    """What comes through a pipe: kept, or passed on as it comes."""
+
+    def __init__(self, fd: int, through: TextIO | None) -> None:
+        self.fd = fd
+        self.through = through
+        self.text = bytearray()
+
+    def take(self) -> bool:
+        """Take what there is; false at the end of the pipe."""
+        piece = os.read(self.fd, 1 << 16)
+        self.text += piece
+        if self.through:
+            self.through.buffer.write(piece)
+            self.through.flush()
+            del self.text[:-_KEPT]
+        return bool(piece)
+
+    def end_line(self) -> None:
+        """What comes next begins on a line of its own."""
+        if self.through and self.text and not self.text.endswith(b'\n'):
+            print(file=self.through, flush=True)
+
+
+def outputs(stdout: int, stderr: int, *, live: bool) -> tuple[Output, Output]:
+    """The two outputs of a process; `live` passes them on."""
+    return (
+        Output(stdout, sys.stdout if live else None),
+        Output(stderr, sys.stderr if live else None),
+    )
+
+
+def pump(
+    pipes: tuple[Output, Output],
+    finished: Callable[[], bool],
+    *,
+    seconds: float = inf,
+    limits: Limits | None = None,
+    news: int | None = None,
+) -> None:
+    """Take what comes until the process has `finished`, and what there is then.
+
+    What a process leaves behind may hold the pipes for long, so that its own end
+    counts, not theirs. `news` is a descriptor after whose news to look whether it
+    has. Raises Overtime, or Exceeded for its `limits`.
+    """
+    started = time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        for pipe in pipes:
+            selector.register(pipe.fd, selectors.EVENT_READ, pipe)
+        if news is not None:
+            selector.register(news, selectors.EVENT_READ)
+        done = False
+        while not done:
+            done = finished()
+            for key, _events in selector.select(0 if done else _TICK):
+                if key.data and not key.data.take():
+                    selector.unregister(key.fd)
+            elapsed = time.monotonic() - started
+            _check(pipes, elapsed, limits)
+            if elapsed > seconds and not done:
+                raise Overtime
+
+
+def _check(pipes: tuple[Output, Output], elapsed: float, limits: Limits | None) -> None:
+    if limits and elapsed > limits.seconds:
+        reason = _('took more than {number} seconds')
+        raise Exceeded(reason.format(number=round(limits.seconds)))
+    if limits and any(len(pipe.text) > limits.max_bytes for pipe in pipes):
+        reason = _('printed more than {number} bytes')
+        raise Exceeded(reason.format(number=limits.max_bytes))
 
 
 def follow(
@@ -33,14 +131,17 @@ def follow(
     directory: str,
     *,
     live: bool,
+    own: bool = True,
+    seconds: float = inf,
     limits: Limits | None = None,
 ) -> Ended:
     """Run a command to its end, a direct child of ours, without input.
 
-    `live` passes its output on as it comes. What the command leaves behind may
-    hold the pipes for long, so that its own end counts, not theirs. Raises
-    execute.Exceeded, and ends the command, if it goes over its `limits`.
+    A process of our own that takes too long, or is interrupted, is ended with all
+    that it started. Of another's (`own` false) the interrupt is passed on. Raises
+    Exceeded, and ends the command, if it goes over its `limits`.
     """
+    others = tree.children()
     with subprocess.Popen(  # noqa: S603  # a list, no shell of ours
         command,
         env=values,
@@ -49,64 +150,54 @@ def follow(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
-        stdout, stderr = bytearray(), bytearray()
-        with selectors.DefaultSelector() as selector:
-            for pipe, text, through in (
-                (process.stdout, stdout, sys.stdout),
-                (process.stderr, stderr, sys.stderr),
-            ):
-                if pipe:
-                    what = text, through if live else None
-                    selector.register(pipe.fileno(), selectors.EVENT_READ, what)
-            try:
-                _pump(process, selector, limits)
-            except Exceeded:
-                process.kill()
-                raise
-            except BaseException:
-                with suppress(PermissionError):  # root's cannot be told by us
+        assert process.stdout  # noqa: S101  # for mypy
+        assert process.stderr  # noqa: S101
+        out, err = outputs(process.stdout.fileno(), process.stderr.fileno(), live=live)
+        news = os.pidfd_open(process.pid)
+        how = tree.Ended(0)
+        cause = 'exit'
+
+        def finished() -> bool:
+            nonlocal how
+            if process.returncode is None:
+                reaped, how = tree.reap(process.pid)
+                process.returncode = how.status if reaped else None
+            return process.returncode is not None
+
+        try:
+            pump((out, err), finished, seconds=seconds, limits=limits, news=news)
+        except BaseException as stop:
+            cause = _CAUSES.get(type(stop), '') if own else ''
+            if not own:
+                with suppress(PermissionError):  # once it is root's, it does not obey
                     process.terminate()
+            if own and process.returncode is None:
+                how = _end(process.pid, others, tree.GRACE if cause else 0)
+                process.returncode = how.status
+            if not cause:
                 raise
-        if live:
-            _end_line(stdout, sys.stdout)
-            _end_line(stderr, sys.stderr)
-    status = process.returncode
-    return Ended(status if status >= 0 else 128 - status, bytes(stdout), bytes(stderr))
+            pump((out, err), lambda: True)
+        finally:
+            os.close(news)
+        out.end_line()
+        err.end_line()
+    left = _left(others) if own else ()
+    texts = bytes(out.text), bytes(err.text)
+    return Ended(how.status, *texts, cause, how.cpu, how.peak, left)
 
 
-def _pump(
-    process: subprocess.Popen[bytes],
-    selector: selectors.BaseSelector,
-    limits: Limits | None,
-) -> None:
-    """Read until the pipes end, or the process has and they hold no more."""
-    started = time.monotonic()
-    while selector.get_map():
-        if limits and time.monotonic() > started + limits.seconds:
-            raise Exceeded(f'took more than {limits.seconds:.0f} seconds')
-        ended = process.poll() is not None
-        events = selector.select(0 if ended else _TICK)
-        for key, _ in events:
-            if not _take(key.fd, *key.data):
-                selector.unregister(key.fd)
-            if limits and len(key.data[0]) > limits.max_bytes:
-                raise Exceeded(f'printed more than {limits.max_bytes} bytes')
-        if ended:
-            return
+def _end(pid: int, others: set[int], grace: float) -> tree.Ended:
+    """End a process with all that it started; at once if asked twice."""
+    try:
+        return tree.end_tree(grace, pid, others)
+    except KeyboardInterrupt:
+        tree.end_tree(0, pid, others)
+        raise
 
 
-def _end_line(text: bytearray, through: TextIO) -> None:
-    """What comes next begins on a line of its own."""
-    if text and not text.endswith(b'\n'):
-        print(file=through, flush=True)
-
-
-def _take(fd: int, text: bytearray, through: TextIO | None) -> bool:
-    """Take what there is; false at the end of the pipe."""
-    piece = os.read(fd, 1 << 16)
-    text += piece
-    if through:
-        through.buffer.write(piece)
-        through.flush()
-        del text[:-_KEPT]
-    return bool(piece)
+def _left(others: set[int]) -> tuple[str, ...]:
+    """The names of those that a process of ours left running."""
+    for pid in tree.children() - others:
+        with suppress(ChildProcessError):
+            tree.reap(pid)
+    return tree.names(others)

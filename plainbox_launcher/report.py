@@ -1,48 +1,67 @@
 # SPDX-License-Identifier: ISC
-"""What people see of a run: lines of plain text."""
+"""What people see: lines of plain text, in their language."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from gettext import gettext as _
+from gettext import ngettext
 
 from .catalogue import Job
-from .runner import DENIED, FAILED, PASSED, SKIPPED, Result
-from .trusted.errors import printable
+from .refusals import REFUSALS, cures
+from .runner import CANCELLED, DENIED, FAILED, PASSED, SKIPPED, TIMEOUT, Result
 
-_ORDER = (PASSED, FAILED, DENIED, SKIPPED)
+_ORDER = (PASSED, FAILED, TIMEOUT, CANCELLED, DENIED, SKIPPED)
+
+
+def shown(text: str) -> str:
+    """Text in one line of any script, that no terminal takes for its own.
+
+    Escaped is what is no character to be seen: controls, but also what turns the
+    direction of writing, and bytes that are not text.
+    """
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def heading(number: int, total: int, job: Job) -> str:
     """The line above the output of a job."""
-    who = f', as {printable(job.user)}' if job.user else ''
-    return f'[{number:>{len(str(total))}}/{total}] {printable(job.short_id)}{who}'
+    who = _(', as {user}').format(user=shown(job.user)) if job.user else ''
+    return f'[{number:>{len(str(total))}}/{total}] {shown(job.short_id)}{who}'
 
 
 def verdict(result: Result) -> str:
     """The line below the output of a job."""
-    time = f' in {result.seconds:.1f} s' if result.outcome in (PASSED, FAILED) else ''
-    detail = f': {printable(result.detail)}' if result.detail else ''
-    return f'    {result.outcome}{time}{detail}'
+    word = _words()[result.outcome]
+    if result.outcome in (PASSED, FAILED, TIMEOUT, CANCELLED):
+        text = _('{outcome} in {seconds} s')
+        word = text.format(outcome=word, seconds=f'{result.seconds:.1f}')
+    return f'    {word}{_detail(result)}'
 
 
 def summary(results: Sequence[Result]) -> str:
     """The count of each outcome, and again what did not pass."""
-    counts = Counter(result.outcome for result in results)
-    said = ', '.join(f'{counts[word]} {word}' for word in _ORDER if counts[word])
+    words = _words()
+    width = max((len(words[result.outcome]) for result in results), default=0)
     lines = [
-        f'{result.outcome:<8} {printable(result.job.short_id)}'
-        + (f': {printable(result.detail)}' if result.detail else '')
+        f'{words[result.outcome]:<{width}}  {shown(result.job.short_id)}'
+        f'{_detail(result)}'
         for result in sorted(results, key=lambda result: _ORDER.index(result.outcome))
         if result.outcome != PASSED
     ]
-    jobs = 'job' if len(results) == 1 else 'jobs'
-    return '\n'.join([*lines, f'{len(results)} {jobs}: {said or "nothing ran"}'])
+    counts = Counter(result.outcome for result in results)
+    said = ', '.join(f'{counts[word]} {words[word]}' for word in _ORDER if counts[word])
+    text = ngettext(
+        '{number} job: {outcomes}', '{number} jobs: {outcomes}', len(results)
+    )
+    total = text.format(number=len(results), outcomes=said or _('nothing ran'))
+    return '\n'.join([*lines, total])
 
 
 def listing(jobs: Iterable[Job]) -> str:
     """A table of jobs: id, as whom, plugin, summary."""
     rows = [
         tuple(
-            printable(cell) or '-'
+            shown(cell) or '-'
             for cell in (j.short_id, j.user, j.unit.plugin, j.unit.get('summary'))
         )
         for j in jobs
@@ -59,27 +78,81 @@ def description(job: Job) -> str:
     facts = [
         ('id', job.id),
         ('hash', job.unit.checksum),
-        ('defined in', job.unit.where),
-        ('runs', _runs(job)),
+        (_('defined in'), job.unit.where),
+        (_('runs'), _runs(job)),
     ]
     if job.via:
         facts.insert(2, ('via', f'{job.via.checksum} ({job.via.id})'))
-    head = [f'{name + ":":<12}{value}' for name, value in facts]
+    width = max(len(name) for name, _value in facts) + 2
+    head = [f'{name + ":":<{width}}{value}' for name, value in facts]
     fields = [_field(name, value) for name, value in job.unit.fields.items()]
     text = '\n'.join([*head, '', *fields])
-    return '\n'.join(printable(line) for line in text.split('\n'))
+    return '\n'.join(shown(line) for line in text.split('\n'))
+
+
+def codes(width: int) -> str:
+    """All codes of refusals, each with its meaning."""
+    indent = max(map(len, REFUSALS)) + 2
+    return '\n'.join(
+        _wrapped(_(refusal.meaning), width, f'{code:<{indent}}', ' ' * indent)
+        for code, refusal in REFUSALS.items()
+    )
+
+
+def explanation(code: str, width: int) -> str:
+    """What a refusal means, where it comes from, and what helps."""
+    refusal = REFUSALS[code]
+    return '\n'.join(
+        [
+            code,
+            _wrapped(_(refusal.meaning), width, '  ', '  '),
+            *_points(_('Causes'), refusal.causes, width),
+            *_points(_('What helps'), cures(code), width),
+        ]
+    )
+
+
+def _points(title: str, texts: Iterable[str], width: int) -> list[str]:
+    return ['', f'  {title}', *(_wrapped(_(t), width, '  - ', '    ') for t in texts)]
+
+
+def _wrapped(text: str, width: int, first: str, other: str) -> str:
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=other,
+        break_long_words=False,
+        break_on_hyphens=False,  # options and codes stay whole
+    )
+
+
+def _words() -> dict[str, str]:
+    """Outcomes as people see them."""
+    return {
+        PASSED: _('passed'),
+        FAILED: _('failed'),
+        TIMEOUT: _('timed out'),
+        CANCELLED: _('cancelled'),
+        DENIED: _('denied'),
+        SKIPPED: _('skipped'),
+    }
+
+
+def _detail(result: Result) -> str:
+    return f': {shown(result.detail)}' if result.detail else ''
 
 
 def _runs(job: Job) -> str:
     if not job.unit.get('command'):
-        return 'not by itself, a person does it'
+        return _('not by itself, a person does it')
     if not job.user:
-        return 'as you'
+        return _('as you')
     if not job.installed:
-        return f'not at all: it wants {job.user}, and its provider is not installed'
-    if job.user != 'root':
-        return f'not at all: the launcher does not run jobs as {job.user} yet'
-    return 'as root, through pkexec and the trusted launcher'
+        text = _('not at all: it wants {user}, and its provider is not installed')
+        return text.format(user=job.user)
+    text = _('as {user}, through pkexec and the trusted launcher')
+    return text.format(user=job.user)
 
 
 def _field(name: str, value: str) -> str:

@@ -65,7 +65,8 @@ def cleared(house: House) -> Iterator[None]:
         yield
     finally:
         for pid in others(house):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             assert ended(pid, HANGS)
         house.check('sh', '-c', 'rm -rf /tmp/hardy /tmp/plainbox-*')
 

@@ -123,6 +123,10 @@ id: of-another
 user: daemon
 command: echo ran
 
+id: of-nobody
+user: nobody-such
+command: echo ran
+
 id: jobs
 plugin: local
 command:

@@ -123,7 +123,9 @@ SIGNALS += [signal.SIGSEGV, signal.SIGPIPE, signal.SIGALRM, signal.SIGTERM]
 SIGNALS += [signal.SIGRTMAX]
 
 
-@pytest.mark.canary('execute.py', 'code if code >= 0 else 128 - code', 'int(code == 0)')
+@pytest.mark.canary(
+    'execute.py', 'status if status >= 0 else 128 - status', 'int(status == 0)'
+)
 @pytest.mark.parametrize('status', STATUSES)
 def test_exit_status(house: House, status: int) -> None:
     """The exit status reaches the caller as it is; with 125 there is no code then."""
@@ -131,7 +133,9 @@ def test_exit_status(house: House, status: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (status, b'', b'')
 
 
-@pytest.mark.canary('execute.py', 'code if code >= 0 else 128 - code', 'abs(code)')
+@pytest.mark.canary(
+    'execute.py', 'status if status >= 0 else 128 - status', 'abs(status)'
+)
 @pytest.mark.parametrize('number', SIGNALS)
 def test_died_by_a_signal(house: House, number: int) -> None:
     """128+n for signal n."""
@@ -145,7 +149,11 @@ PRINT = (
 )
 
 
-@pytest.mark.canary('execute.py', 'directory, (0, 1, 2))', 'directory, (0, 2, 1))')
+@pytest.mark.canary(
+    'job.py',
+    'fds: tuple[int, int, int] = (0, 1, 2)',
+    'fds: tuple[int, int, int] = (0, 2, 1)',
+)
 def test_output(house: House) -> None:
     """stdout and stderr reach the caller untouched."""
     command = f'{PRINT.format("stdout")}; {PRINT.format("stderr")}; printf x; exit 3'

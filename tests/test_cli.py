@@ -84,7 +84,10 @@ def test_show(house: House) -> None:
     [
         ('own', 'runs:       as you'),
         ('manual', 'runs:       not by itself, a person does it'),
-        ('of-another', 'runs:       not at all: the launcher does not run jobs as '),
+        (
+            'of-another',
+            'runs:       as daemon, through pkexec and the trusted launcher',
+        ),
         ('made-root', f'via:        {HASH["jobs"]} ({NAMESPACE}::jobs)'),
         ('made-root', 'runs:       as root, through pkexec and the trusted launcher'),
     ],

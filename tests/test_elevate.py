@@ -132,9 +132,16 @@ def test_no_polkitd(house: House) -> None:
 
 
 def test_a_log_that_is_deaf(house: House) -> None:
-    """The launcher's own refusals come through with code and hint."""
+    """The launcher's own refusals come through with code and hint; no job ran."""
     with away(house, '/dev/log'):
-        done = house.run(['plainbox', 'run', 'own', 'one'])
+        code, words = told(house.run(RUN))
+    assert code == 'PBL-AUDIT'
+    assert '/dev/log takes no line: ' in words
+
+
+def test_a_log_that_is_deaf_for_a_job(house: House) -> None:
+    with away(house, '/dev/log'):
+        done = house.run(['plainbox', 'run', '--per-job', 'own', 'one'])
     assert done.returncode == 3
     assert b'own ran' in done.stdout
     assert b'one ran' not in done.stdout
@@ -276,8 +283,14 @@ def commands(house: House) -> list[str]:
     return [match[1].rstrip(']') for match in found if match]
 
 
-def test_warm_up_once_and_first(house: House) -> None:
+def test_one_consent_for_a_whole_run(house: House) -> None:
     done = house.run(['plainbox', 'run', 'own', 'one', 'two'])
+    assert done.returncode == 0
+    assert commands(house) == [f'{LAUNCHER} --channel']
+
+
+def test_warm_up_once_and_first(house: House) -> None:
+    done = house.run(['plainbox', 'run', '--per-job', 'own', 'one', 'two'])
     assert done.returncode == 0
     warm, job = (f'{LAUNCHER} {option}' for option in ('--warmup', '--hash'))
     assert commands(house) == [warm, job, job]
@@ -314,8 +327,8 @@ def test_another_launcher(house: House) -> None:
         assert house.run(relative, cwd=CHECKOUT).returncode == 0
     assert done.returncode == 0
     assert b'one ran\n' in done.stdout
-    assert commands(house) == [f'{SOURCE} --warmup', f'{SOURCE} --hash'] * 2
-    assert events(house) == ['start', 'end'] * 2
+    assert commands(house) == [f'{SOURCE} --channel'] * 2
+    assert events(house) == ['open', 'start', 'end', 'close'] * 2
 
 
 def test_another_launcher_that_is_not_allowed(house: House) -> None:

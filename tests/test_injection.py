@@ -221,9 +221,8 @@ def test_who_gives_up_ends_the_whole_tree(house: House, name: str) -> None:
 
 
 BECOMING = [
-    '_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)',
+    'tree.prctl(tree.PR_SET_PDEATHSIG, signal.SIGKILL)',
     'os.dup2(fd, target)',
-    'os.set_inheritable(target, True)',
     'os.chdir(directory)',
     'os.umask(0o022)',
     'signal.signal(signal.SIGPIPE, signal.SIG_DFL)\n',

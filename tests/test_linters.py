@@ -103,7 +103,7 @@ def test_mandoc(page: Path) -> None:
 
 
 def test_pages_refer_to_pages_that_exist() -> None:
-    names = {page.name for page in PAGES}
+    names = {page.name for page in PAGES} | {'plainbox-errors.7'}  # made, test_explain
     assert len(names) >= 4
     for page in PAGES:
         for name, section in re.findall(

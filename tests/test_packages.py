@@ -229,7 +229,13 @@ def test_one_policy_and_it_asks(debs: dict[str, Deb]) -> None:
     ('package', 'needed'),
     [
         (TRUSTED, {'polkitd', 'python3:any (>= 3.11~)'}),
-        (RUNNER, {f'{TRUSTED} (= VERSION)', 'python3-xdg', 'python3:any (>= 3.11~)'}),
+        (
+            RUNNER,
+            {
+                *(f'{TRUSTED} (= VERSION)', 'python3:any (>= 3.11~)'),
+                *('python3-dbus-next', 'python3-xdg'),
+            },
+        ),
         (SYSTEM, {'python3:any (>= 3.11~)'}),
         (UNATTENDED, {TRUSTED, 'adduser'}),
     ],

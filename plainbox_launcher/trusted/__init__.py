@@ -6,14 +6,16 @@ The contract. Whoever changes a file in here checks it against each line.
  1. The room MUST import nothing but itself and the standard library: root runs
     no code that did not come with Python or with this folder.
  2. It MUST refuse on any surprise: a stable code, exit status 125, no job.
- 3. It MUST take nothing from the caller but a hash, another hash, and
-    NAME=VALUE pairs; and give a job only those names which the job lists.
+ 3. It MUST take nothing from the caller but a hash, another hash, NAME=VALUE
+    pairs, a time limit and the job's descriptors; and give a job only those names
+    which the job lists.
  4. It MUST read definitions only from fixed directories, MUST check what it
     opened rather than the name it asked for, and MUST run the very bytes that
     it hashed.
  5. It MUST have written to the system log before a job starts.
- 6. It MUST NOT ask polkit, speak D-Bus or touch what belongs to a user:
-    pkexec has decided before the first line of this room is reached.
+ 6. It MUST NOT ask polkit, speak D-Bus or touch what belongs to a user, unless it
+    has become that user: pkexec has decided before the first line of this room is
+    reached.
  7. It MUST end what it starts when it gives up on it, with all descendants.
 
 Reading order: `launcher` is the road; then, as the road meets them,
@@ -27,10 +29,16 @@ Reading order: `launcher` is the road; then, as the road meets them,
     provider      a provider's definition
     unit          a record of a provider: job or template; canonical form, hash
     library       all that is installed
+    job           one job, from request to ending
     generate      --via: the jobs that a local job prints
+    account       the account that a job runs as, and becoming it
     environ       what a job finds in its environment
-    execute       fork, exec, wait; ending whole trees
+    execute       fork, exec, wait
+    tree          all that we started: counting and ending it
     audit         one line before, one after
+    frames        --channel: frames as values and as bytes
+    channel       frames in, verdicts out
+    keeper        a process for each job of a channel
 
 The runner imports the room for the format and the hash. Never the reverse.
 """

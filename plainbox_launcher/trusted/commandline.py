@@ -17,6 +17,7 @@ PROGRAM: Final = 'plainbox-trusted-launcher-1'
 USAGE: Final = (
     f'usage: {PROGRAM} [-h] (--hash HASH | --warmup)\n'
     '       [--via LOCAL-JOB-HASH] [NAME=VALUE [NAME=VALUE ...]]\n'
+    f'       {PROGRAM} --channel\n'
 )
 
 HELP: Final = f"""{USAGE}
@@ -26,6 +27,7 @@ Run an installed job as root, by the hash of its definition.
   --version             show the version and exit
   --hash HASH           run the job with this hash
   --warmup              do nothing, so that pkexec asks for the password now
+  --channel             run jobs as the frames on standard input say
   --via LOCAL-JOB-HASH  look for the job also among those that the local job
                         with this hash prints
   NAME=VALUE            a variable for the job; only those that it names in
@@ -35,7 +37,8 @@ Exit status: that of the job, 128+n if signal n ended it; 125 if the launcher
 refused, with a code and a reason on standard error; 2 for wrong usage.
 """
 
-_OPTIONS: Final = ('--hash', '--via')
+_MODES: Final = ('--hash', '--warmup', '--channel')
+_VALUED: Final = ('--hash', '--via')
 
 
 class Usage(Exception):
@@ -43,9 +46,9 @@ class Usage(Exception):
 
 
 class Request(NamedTuple):
-    """What is asked for. With `warmup` there is nothing to run."""
+    """What is asked for; `mode` is `hash`, `warmup` or `channel`."""
 
-    warmup: bool
+    mode: str
     hash: str
     via: str
     variables: dict[str, str]
@@ -57,13 +60,16 @@ def parse(arguments: list[bytes]) -> Request:
     Raises Usage, or Refused for text that cannot be a hash or a variable.
     """
     options, variables = _split([_text(argument) for argument in arguments])
-    if ('--hash' in options) is ('--warmup' in options):
-        raise Usage('give one of --hash and --warmup')
-    for name in _OPTIONS:
+    modes = [name for name in _MODES if name in options]
+    if len(modes) != 1:
+        raise Usage(f'give one of {", ".join(_MODES)}')
+    if modes == ['--channel'] and (variables or '--via' in options):
+        raise Usage('--channel takes nothing else')
+    for name in _VALUED:
         if name in options:
             _require_hash(name, options[name])
     return Request(
-        '--warmup' in options,
+        modes[0].removeprefix('--'),
         options.get('--hash', ''),
         options.get('--via', ''),
         assignments(variables),
@@ -79,9 +85,9 @@ def _split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
         name, equals, value = word.partition('=')
         if name in options:
             raise Usage(f'{name} is there twice')
-        if name in _OPTIONS:
+        if name in _VALUED:
             options[name] = value if equals else _next(words, name)
-        elif word == '--warmup':
+        elif word in _MODES:
             options[word] = ''
         elif word.startswith('-'):
             raise Usage(f'unknown option {name[:40]}')

@@ -8,7 +8,8 @@ Built from nothing, in this order, the later winning:
     TEXTDOMAIN, TEXTDOMAINDIR; what it does not have is unset;
  3. the session's directory, if the caller named one, by its two names;
  4. what the job names in `environ`: DISPLAY and XAUTHORITY as far as they are
-    fit, and each other NAME=VALUE of the caller that is not denied to root.
+    fit, and each other NAME=VALUE of the caller that is not denied; an account of
+    the caller's own takes all of them.
 
 A name that the job does not list never reaches it.
 """
@@ -30,8 +31,8 @@ MAX_VALUE: Final = 32 << 10  # bytes
 _NAME: Final = re.compile('[A-Za-z_][A-Za-z0-9_]{0,127}')
 _CONTROL: Final = re.compile('[\0-\x08\n-\x1f\x7f\x80-\x9f]')
 
-# What root takes from nobody, whatever the job says. Such names make a loader,
-# a library or an interpreter run or read what the caller chose.
+# What no job takes from its caller, whatever it says, but one of the caller's own.
+# Such names make a loader, a library or an interpreter run or read what they say.
 _DENIED: Final = re.compile(
     '|'.join(
         (
@@ -99,7 +100,7 @@ def _require_plain(name: str, value: str) -> None:
 
 
 def denied(name: str) -> bool:
-    """Whether root takes this variable from nobody."""
+    """Whether a job of another account takes this variable from nobody."""
     return _DENIED.fullmatch(name) is not None
 
 
@@ -111,20 +112,22 @@ def compose(
     *,
     share: str = '',
     screen: Mapping[str, str] | None = None,
+    own: bool = False,
 ) -> Environment:
     """The environment of `job`, run as `account`.
 
     `directories` are the bin directories of the job's namespace; `offered` the
     caller's variables; `share` the session's directory; `screen` DISPLAY and
-    XAUTHORITY as far as they are fit to be passed (caller.screen).
+    XAUTHORITY as far as they are fit to be passed (caller.screen). `own` says that
+    the account is the caller's own, which needs no protection from its caller.
     """
-    root = account.pw_uid == 0
+    denying = not own or account.pw_uid == 0
     screen = screen or {}
     offers = offered.keys() - SHARE
     passed = {
         name
         for name in job.environ & (offers | screen.keys())
-        if (name in screen if name in SCREEN else not (root and denied(name)))
+        if (name in screen if name in SCREEN else not (denying and denied(name)))
     }
     values = _account(account) | _provider(job, directories)
     if share:

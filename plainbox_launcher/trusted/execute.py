@@ -1,46 +1,50 @@
 # SPDX-License-Identifier: ISC
-"""Fork, exec and wait; and ending whole trees of processes.
+"""Fork, exec and wait.
 
 1. What runs is first a value, Command, that can be looked at.
-2. Nothing of the launcher reaches the job but descriptors 0-2, root's ids and
-   the limits of `start`.
-3. Signals go only to children that are ours and not yet reaped, so that no
-   number can have passed to a stranger. We are the subreaper, prctl(2): what
-   a job's child leaves behind becomes our child, however it detached itself.
+2. Nothing of the launcher reaches the job but descriptors 0-2, the ids of its
+   account and the limits of `start`.
+3. A job runs in a directory of its own, which is removed afterwards: if the job was
+   not root's, then not by root either.
 """
 
-import ctypes
 import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from fcntl import F_DUPFD_CLOEXEC, fcntl
+from pwd import struct_passwd
 from typing import Final, NamedTuple
 
+from . import account as accounts
+from . import tree
+from .environ import SYSTEM_PATH
 from .errors import Refused
 from .files import closing
 from .start import STOPS
+from .tree import Ended
 from .unit import Unit
 
 SHELLS: Final = {'bash': '/bin/bash', 'sh': '/bin/sh', 'dash': '/bin/dash'}
 
-GRACE: Final = 5.0  # seconds between TERM and KILL
-_PATIENCE: Final = 60.0  # seconds, for what forks faster than it dies
-_TICK: Final = 250  # milliseconds between two looks at pending signals
-
-# prctl(2), <linux/prctl.h>
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
-_PR_SET_CHILD_SUBREAPER: Final = 36
+# What the login of an account says of itself.
+_LOGIN: Final = ('HOME', 'USER', 'LOGNAME', 'SHELL', 'PATH', 'LANG')
 
 
 class Command(NamedTuple):
-    """What will be executed: an absolute program, its argv, its environment."""
+    """What will be executed: an absolute program, its argv, its environment.
+
+    `account` is whom it is executed as, None for root. With `login` that is a
+    program of root's, which logs `account` in.
+    """
 
     program: str
     argv: tuple[str, ...]
     environ: dict[str, str]
+    account: struct_passwd | None = None
+    login: bool = False
 
 
 class Limits(NamedTuple):
@@ -51,13 +55,24 @@ class Limits(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a command ended: exit status (128+n for signal n), and the rest."""
+    """How a command ended, and after how many seconds.
+
+    `cause` is `exit`, or why its tree was ended: `timeout`, `cancel`, `closed` or
+    `stop`. `left` are the names of processes that it left running.
+    """
+
+    ended: Ended
+    seconds: float
+    cause: str
+    left: tuple[str, ...]
+
+
+class Printed(NamedTuple):
+    """What a captured command printed, and its exit status (-n for signal n)."""
 
     status: int
-    seconds: float
-    left: int  # processes that it left running; -1 if unknown
-    stdout: bytes = b''
-    stderr: bytes = b''
+    stdout: bytes
+    stderr: bytes
 
 
 class Exceeded(Exception):
@@ -65,10 +80,20 @@ class Exceeded(Exception):
 
 
 class Stopped(Exception):
-    """A signal asks the launcher to stop; its tree has to be ended."""
+    """A command's tree has to be ended: `cause` is one of Ending's.
+
+    `signal` is the one that asks the launcher itself to stop, else 0.
+    """
+
+    def __init__(self, cause: str, signal: int = 0) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.signal = signal
 
 
-def command(job: Unit, environ: dict[str, str]) -> Command:
+def command(
+    job: Unit, environ: dict[str, str], account: struct_passwd | None = None
+) -> Command:
     """The command of a job. Raises Refused if there is none to run."""
     text, shell = job.get('command'), job.get('shell') or 'bash'
     if not text:
@@ -77,91 +102,128 @@ def command(job: Unit, environ: dict[str, str]) -> Command:
     if program is None:
         raise Refused('PBL-SHELL', 'the job wants another shell')
     # `--` ends the options, so that a command `-i` is a command.
-    return Command(program, (os.path.basename(program), '-c', '--', text), environ)
+    argv = os.path.basename(program), '-c', '--', text
+    if account and account.pw_uid and 'login-shell' in job.flags:
+        return _login(program, argv, environ, account)
+    return Command(program, argv, environ, account)
 
 
-def own_descendants() -> None:
-    """Become the parent of whatever our descendants leave; dump no core."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    _prctl(_PR_SET_DUMPABLE, 0)
+def _login(
+    program: str, argv: tuple[str, ...], environ: dict[str, str], account: struct_passwd
+) -> Command:
+    """A command in the account's login environment, as runuser(1) makes it.
 
-
-def run(command: Command) -> Ending:
-    """Run with our own descriptors 0-2. What it leaves running is let be.
-
-    A TERM or HUP to the launcher ends the command's whole tree.
+    What we compose is passed by name, so that no value shows in a command line; the
+    profile's PATH stays, behind the provider's. Descriptor 3 tells that the profile
+    was left, and is closed.
     """
-    started = time.monotonic()
-    with _workspace() as directory:
+    kept = {n: v for n, v in environ.items() if n not in _LOGIN}
+    script = 'echo >&3; exec 3>&-; PATH="$1${PATH:+:$PATH}"; shift; exec "$@"'
+    folders = environ['PATH'].removesuffix(SYSTEM_PATH).rstrip(':') or '/nonexistent'
+    words = ('runuser', '--login', '--shell', program)
+    listed = ('--whitelist-environment', ','.join(kept)) if kept else ()
+    inner = ('--command', script, '--', account.pw_name, 'login', folders, program)
+    return Command(
+        '/usr/sbin/runuser',
+        (*words, *listed, *inner, *argv[1:]),
+        kept,
+        account,
+        login=True,
+    )
+
+
+def run(
+    command: Command,
+    fds: tuple[int, int, int] = (0, 1, 2),
+    *,
+    seconds: float = tree.FOREVER,
+    control: int | None = None,
+    started: Callable[[], None] = lambda: None,
+) -> Ending:
+    """Run with descriptors `fds` as its 0-2. What it leaves running is let be.
+
+    A TERM or HUP to the launcher ends the command's whole tree, and so does what
+    happens at `control`: a byte cancels, the other side's end closes. `started`
+    is called once exec has succeeded. Raises Refused also where a login came to
+    nothing.
+    """
+    begun = time.monotonic()
+    with _workspace(command.account) as directory, _mark() as (seen, mark):
+        more = (mark,) if command.login else ()
         try:
-            pid = _start(command, directory, (0, 1, 2))
-            status = _wait(pid, {}, Limits(0, float('inf')))
+            own = control is not None or command.account is not None
+            pid = _start(command, directory, (*fds, *more), own_session=own)
+            started()
+            ended, cause = _wait(pid, {}, seconds, control=control), 'exit'
         except Stopped as stopped:
-            end_tree(GRACE)
-            status = 128 + stopped.args[0]
+            cause = stopped.cause
+            ended = tree.end_tree(tree.HURRY if cause == 'closed' else tree.GRACE, pid)
+            if stopped.signal:  # whatever the job made of it
+                ended = ended._replace(status=-stopped.signal)
         except BaseException:  # we give up on it, so no half of it goes on
-            end_tree(0)
+            tree.end_tree(0)
             raise
-    seconds, left = time.monotonic() - started, -1
-    with suppress(OSError):  # too late for a refusal: the status is the job's
-        left = len(_children())
-    return Ending(status, seconds, left)
+        if command.login and cause == 'exit' and not seen():
+            code = shell_status(ended.status)
+            raise Refused('PBL-ACCOUNT-PROFILE', f'the login ended with {code}')
+    return Ending(ended, time.monotonic() - begun, cause, tree.names())
 
 
-def capture(command: Command, limits: Limits) -> Ending:
+@contextmanager
+def _mark() -> Iterator[tuple[Callable[[], bool], int]]:
+    """Whether somebody wrote to a descriptor, and that descriptor."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+
+    def seen() -> bool:
+        try:
+            return bool(os.read(read, 1))
+        except BlockingIOError:
+            return False
+
+    with closing(read), closing(write):
+        yield seen, write
+
+
+def capture(command: Command, limits: Limits, control: int | None = None) -> Printed:
     """Run without input and collect the output; then end all that it started.
 
-    Raises Exceeded if it prints or takes more than `limits`, Refused if the
-    launcher is asked to stop meanwhile.
+    Raises Exceeded if it prints or takes more than `limits`, Refused if it has to
+    be ended meanwhile, as in `run`.
     """
-    started = time.monotonic()
-    with ExitStack() as ends, _workspace() as directory:
+    with ExitStack() as ends, _workspace(None) as directory:
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         null = os.open('/dev/null', os.O_RDONLY)
         for fd in out, out_end, err, err_end, null:
             ends.enter_context(closing(fd))
         texts = {out: bytearray(), err: bytearray()}
         try:
-            pid = _start(command, directory, (null, out_end, err_end))
-            status = _wait(pid, texts, limits)
-        except Stopped:
-            raise Refused('PBL-STOPPED', 'the launcher was asked to stop') from None
+            three = null, out_end, err_end
+            pid = _start(command, directory, three, own_session=control is not None)
+            ended = _wait(pid, texts, limits.seconds, limits.max_bytes, control)
+        except Stopped as stopped:
+            if stopped.cause == 'timeout':
+                fact = f'took more than {limits.seconds:.0f} seconds'
+                raise Exceeded(fact) from None
+            raise Refused('PBL-STOPPED', f'asked to {stopped.cause}') from None
         finally:
-            end_tree(0)
+            tree.end_tree(0)
         for fd, text in texts.items():
             os.set_blocking(fd, False)  # someone else may hold the other end
             with suppress(BlockingIOError):
-                while _take(fd, text, limits):
+                while _take(fd, text, limits.max_bytes):
                     pass
-    seconds = time.monotonic() - started
-    return Ending(status, seconds, 0, *map(bytes, texts.values()))
+    return Printed(ended.status, *map(bytes, texts.values()))
 
 
-def end_tree(grace: float) -> None:
-    """End all our descendants: TERM, `grace` seconds, KILL, until none is left.
-
-    A generation at a time: the children of what died are our children then.
-    Raises Refused if for GRACE after KILL nothing changes, since the kernel holds
-    a process, or if there is no end to them.
-    """
-    started = time.monotonic()
-    deadline = started + grace
-    told: set[int] = set()
-    while children := _children():
-        now = time.monotonic()
-        if children != told:
-            deadline = max(deadline, now)
-        if now > deadline + GRACE or now > started + grace + _PATIENCE:
-            raise Refused('PBL-UNKILLABLE', 'a process outlives SIGKILL')
-        late = now >= deadline
-        for pid in children if late else children - told:
-            os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
-        told = children
-        _reap(0)
-        time.sleep(0.001)
+def shell_status(status: int) -> int:
+    """An exit status as shells give it: 128+n for signal n."""
+    return status if status >= 0 else 128 - status
 
 
-def _start(command: Command, directory: str, fds: tuple[int, int, int]) -> int:
+def _start(
+    command: Command, directory: str, fds: Sequence[int], *, own_session: bool
+) -> int:
     """Fork and exec; returns the pid of a child in which exec succeeded."""
     if signal.sigpending() & STOPS:
         raise Refused('PBL-STOPPED', 'the launcher was asked to stop')
@@ -170,6 +232,9 @@ def _start(command: Command, directory: str, fds: tuple[int, int, int]) -> int:
     pid = os.fork()
     if pid == 0:
         try:
+            failed_end = _above(failed_end)
+            if own_session:  # out of reach of `kill 0`, and of the caller's terminal
+                os.setsid()
             _become(command, directory, fds, parent)
         except BaseException as error:  # noqa: BLE001  # told to the parent
             os.write(failed_end, f'{type(error).__name__}: {error}'.encode())
@@ -184,93 +249,99 @@ def _start(command: Command, directory: str, fds: tuple[int, int, int]) -> int:
     return pid
 
 
-def _become(
-    command: Command, directory: str, fds: tuple[int, int, int], parent: int
-) -> None:
+def _become(command: Command, directory: str, fds: Sequence[int], parent: int) -> None:
     """In the child, from the launcher's state to the job's. Never returns."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise OSError('the launcher is gone')
-    for target, fd in enumerate(fds):
+    for target, fd in enumerate([_above(fd) for fd in fds]):
         os.dup2(fd, target)
-        os.set_inheritable(target, True)  # noqa: FBT003
     os.chdir(directory)
     os.umask(0o022)
+    if command.account and not command.login:
+        accounts.become(command.account)
+    # After that, since who becomes another loses it: prctl(2).
+    tree.prctl(tree.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise OSError('the launcher is gone')
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     environ = {name.encode(): value.encode() for name, value in command.environ.items()}
     os.execve(command.program, [word.encode() for word in command.argv], environ)
 
 
-def _wait(pid: int, texts: dict[int, bytearray], limits: Limits) -> int:
-    """Collect what comes through the pipes `texts` until `pid` has ended."""
-    deadline = time.monotonic() + limits.seconds
+def _above(fd: int) -> int:
+    """A copy of a descriptor, out of the way of those that the job gets."""
+    return fcntl(fd, F_DUPFD_CLOEXEC, 10)
+
+
+def _wait(
+    pid: int,
+    texts: dict[int, bytearray],
+    seconds: float,
+    max_bytes: int = 0,
+    control: int | None = None,
+) -> Ended:
+    """Collect what comes through the pipes `texts` until `pid` has ended.
+
+    Raises Stopped if something else comes first.
+    """
+    deadline = time.monotonic() + seconds
     with closing(os.pidfd_open(pid)) as child:
         poll = select.poll()
-        for fd in child, *texts:
+        for fd in (child, *texts, *([] if control is None else [control])):
             poll.register(fd, select.POLLIN)
-        while (status := _reap(pid)) is None:
-            for fd, _ in poll.poll(_TICK):
-                if fd in texts and not _take(fd, texts[fd], limits):
+        while (ended := tree.reap_all(pid)) is None:
+            for fd, _ in poll.poll(tree.TICK):
+                if fd in texts and not _take(fd, texts[fd], max_bytes):
                     poll.unregister(fd)
+                if fd == control:
+                    raise Stopped('cancel' if os.read(fd, 1) else 'closed')
             if time.monotonic() > deadline:
-                raise Exceeded(f'took more than {limits.seconds:.0f} seconds')
+                raise Stopped('timeout')
             if stops := signal.sigpending() & STOPS:
-                raise Stopped(min(stops))
-    return status
+                raise Stopped('stop', min(stops))
+    return ended
 
 
-def _take(fd: int, text: bytearray, limits: Limits) -> int:
+def _take(fd: int, text: bytearray, max_bytes: int) -> int:
     """Read a piece; 0 at the end of the pipe."""
     piece = os.read(fd, 1 << 16)
     text += piece
-    if len(text) > limits.max_bytes:
-        raise Exceeded(f'printed more than {limits.max_bytes} bytes')
+    if len(text) > max_bytes:
+        raise Exceeded(f'printed more than {max_bytes} bytes')
     return len(piece)
 
 
-def _reap(main: int) -> int | None:
-    """Collect every child that ended; the exit status of `main` if it did."""
-    status = None
-    try:
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if ended[0] == main:
-                code = os.waitstatus_to_exitcode(ended[1])
-                status = code if code >= 0 else 128 - code
-    except ChildProcessError:
-        if main and status is None:  # an unknown status is never a success
-            raise Refused('PBL-INTERNAL', 'the exit status was lost') from None
-    return status
-
-
-def _children() -> set[int]:
-    me = os.getpid()
-    pids = {int(name) for name in os.listdir('/proc') if name.isdigit()}
-    return {pid for pid in pids if _parent(pid) == me}
-
-
-def _parent(pid: int) -> int:
-    try:
-        with open(f'/proc/{pid}/stat', 'rb') as stat:
-            # proc_pid_stat(5): the name in brackets may hold brackets.
-            return int(stat.read().rpartition(b')')[2].split()[1])
-    except OSError:
-        return 0  # gone
-
-
 @contextmanager
-def _workspace() -> Iterator[str]:
-    """A fresh, empty directory of root's, removed afterwards."""
+def _workspace(account: struct_passwd | None) -> Iterator[str]:
+    """A fresh, empty directory of the account's, removed afterwards."""
     path = f'/tmp/plainbox-{os.urandom(8).hex()}'  # noqa: S108  # mkdir refuses links
     try:
         os.mkdir(path, 0o700)
+        if account:
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
     except OSError as error:
         raise Refused('PBL-EXEC', f'{path} cannot be made: {error.strerror}') from None
     try:
         yield path
     finally:
         with suppress(OSError, RecursionError):
+            _remove_as(account, path) if account else _remove(path)
+
+
+def _remove_as(account: struct_passwd, path: str) -> None:
+    """Remove a tree as the account that it belongs to, in seconds or not at all."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            accounts.become(account)
             _remove(path)
+        finally:
+            os._exit(0)
+    with closing(os.pidfd_open(pid)) as child:
+        poll = select.poll()
+        poll.register(child, select.POLLIN)
+        if not poll.poll(tree.GRACE * 1000):
+            os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _remove(path: str) -> None:
@@ -287,8 +358,3 @@ def _remove(path: str) -> None:
             except NotADirectoryError:  # a link to one
                 os.unlink(name, dir_fd=fd)
     os.rmdir(path)
-
-
-def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        raise OSError('prctl failed')

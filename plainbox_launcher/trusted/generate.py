@@ -18,18 +18,18 @@ LIMITS: Final = execute.Limits(max_bytes=4 << 20, seconds=30)
 MAX_RECORDS: Final = 10_000
 
 
-def evaluate(local: Unit, command: execute.Command) -> list[Unit]:
-    """Run a local job's command and read the jobs it prints. Raises Refused."""
+def evaluate(command: execute.Command, control: int | None) -> bytes:
+    """What a local job's command prints. Raises Refused; see execute.run."""
     try:
-        ending = execute.capture(command, LIMITS)
+        printed = execute.capture(command, LIMITS, control)
     except execute.Exceeded as error:
         raise Refused('PBL-GENERATOR-LIMIT', f'the local job {error}') from None
-    if ending.status:
-        reason = _last_line(ending.stderr)
+    if status := execute.shell_status(printed.status):
+        reason = _last_line(printed.stderr)
         raise Refused(
-            'PBL-GENERATOR-FAILED', f'the local job ended with {ending.status}{reason}'
+            'PBL-GENERATOR-FAILED', f'the local job ended with {status}{reason}'
         )
-    return read(ending.stdout, local)
+    return printed.stdout
 
 
 def read(output: bytes, local: Unit) -> list[Unit]:

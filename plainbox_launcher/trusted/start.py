@@ -14,8 +14,10 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from typing import Final
 
+from . import tree
 from .errors import Refused
 
 # The one user namespace in which root is root: user_namespaces(7), uid_map.
@@ -25,6 +27,7 @@ _INITIAL_NAMESPACE: Final = ['0', '0', '4294967295']
 # what was opened before.
 _EVERY_FD: Final = 2**31 - 1
 
+_PR_SET_DUMPABLE: Final = 4  # prctl(2)
 _INF: Final = resource.RLIM_INFINITY
 
 # least, soft, hard: what a service gets from systemd, systemd-system.conf(5),
@@ -108,6 +111,7 @@ def _signals_and_timers() -> None:
 
 
 def _limits() -> None:
+    tree.prctl(_PR_SET_DUMPABLE, 0)  # nor is our memory anybody else's to read
     for kind, (least, soft, hard) in LIMITS.items():
         try:
             resource.setrlimit(kind, (soft, hard))
@@ -135,3 +139,21 @@ def _personality() -> None:
     # jobs about kernel and machine.
     if ctypes.CDLL(None).personality(0) == -1:
         raise OSError('the personality cannot be set')
+
+
+def view() -> tuple[str, ...]:
+    """In what words our view of the machine differs from the machine.
+
+    A service's sandbox, systemd.exec(5), is inherited by all that it starts: what a
+    job finds in there may not be so outside.
+    """
+    words = []
+    with suppress(OSError):
+        if os.readlink('/proc/self/ns/mnt') != os.readlink('/proc/1/ns/mnt'):
+            words.append('private-mounts')
+    if os.statvfs('/').f_flag & os.ST_RDONLY:
+        words.append('read-only-root')
+    with open('/proc/self/status', encoding='utf-8', errors='replace') as status:
+        if any(line.split() == ['NoNewPrivs:', '1'] for line in status):
+            words.append('no-new-privileges')
+    return tuple(words)

@@ -32,7 +32,7 @@ def test_before_and_after(house: House) -> None:
     before = {'user': 'root', 'passed': 'A,B', 'dropped': 'C,LD_X', 'faults': '-'}
     assert start == {**common, **before}
     assert re.fullmatch(r'\d+\.\d{3}', end.pop('seconds'))
-    assert end == {**common, 'status': '3', 'left': '0'}
+    assert end == {**common, 'status': '3', 'cause': 'exit', 'left': '0'}
 
 
 def test_sender_and_priority(house: House) -> None:
@@ -106,7 +106,7 @@ def test_faults_are_named(house: House) -> None:
 
 
 @pytest.mark.canary(
-    'launcher.py',
+    'job.py',
     'passed=environment.passed',
     'passed=tuple(map("".join, environment.values.items()))',
 )

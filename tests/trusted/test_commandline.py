@@ -26,13 +26,14 @@ Words = list[bytes]
 def asked(
     hash_: str, via: str = '', variables: Mapping[str, str] | None = None
 ) -> Request:
-    return Request(warmup=False, hash=hash_, via=via, variables={**(variables or {})})
+    return Request('hash', hash_, via, {**(variables or {})})
 
 
 RUNS: dict[str, tuple[Words, Request]] = {
     'hash': ([b'--hash', A], asked(HEX)),
     'hash, joined': ([b'--hash=' + A], asked(HEX)),
-    'warmup': ([b'--warmup'], Request(warmup=True, hash='', via='', variables={})),
+    'warmup': ([b'--warmup'], Request('warmup', '', '', {})),
+    'channel': ([b'--channel'], Request('channel', '', '', {})),
     'via': ([b'--hash', A, b'--via', B], asked(HEX, OTHER)),
     'via first, joined': (
         [b'--via=' + B, b'--hash', A],
@@ -54,10 +55,15 @@ RUNS: dict[str, tuple[Words, Request]] = {
     ),
 }
 
-ONE_OF = 'give one of --hash and --warmup'
+ONE_OF = 'give one of --hash, --warmup, --channel'
+ALONE = '--channel takes nothing else'
 USAGE: dict[str, tuple[Words, str]] = {
     'nothing': ([], ONE_OF),
     'neither': ([b'A=1'], ONE_OF),
+    'channel and warmup': ([b'--channel', b'--warmup'], ONE_OF),
+    'channel and hash': ([b'--channel', b'--hash', A], ONE_OF),
+    'channel and via': ([b'--channel', b'--via', A], ALONE),
+    'channel and variable': ([b'--channel', b'A=1'], ALONE),
     'via alone': ([b'--via', A], ONE_OF),
     'both': ([b'--hash', A, b'--warmup'], ONE_OF),
     'both, joined': ([b'--warmup', b'--hash=' + A], ONE_OF),
@@ -162,7 +168,9 @@ def test_no_variable(word: bytes, reason: str) -> None:
     assert str(caught.value) == f'{reason} ({caught.value.hint})'
 
 
-words = st.sampled_from([b'--hash', b'--via', b'--warmup', b'--', b'=', b'A=', A])
+words = st.sampled_from(
+    [b'--hash', b'--via', b'--warmup', b'--channel', b'--', b'=', b'A=', A]
+)
 
 
 @given(st.lists(words | st.binary(max_size=70), max_size=5))
@@ -173,6 +181,6 @@ def test_nothing_else_is_raised(arguments: Words) -> None:
         request = parse(arguments)
     except (Usage, Refused):
         return
-    assert request.warmup is not bool(request.hash)
+    assert (request.mode == 'hash') is bool(request.hash)
     assert re.fullmatch('([0-9a-f]{64})?', request.hash)
     assert re.fullmatch('([0-9a-f]{64})?', request.via)

@@ -90,8 +90,8 @@ def test_names_are_compared_as_they_are_written() -> None:
 
 
 def test_a_library_path_for_root_and_for_others() -> None:
-    """As root the name is dropped and audited and the job still runs; as an ordinary
-    user it is set."""
+    """As root, or another account, the name is dropped and audited and the job still
+    runs; as the caller it is set."""
     offered = {'LD_LIBRARY_PATH': '/opt/lib', 'PATH': '/opt/bin', 'FOO': '1'}
     wants = job('LD_LIBRARY_PATH, PATH, FOO', FULL)
     as_root = compose(wants, ROOT, ['/usr/lib/p/bin'], offered)
@@ -99,7 +99,9 @@ def test_a_library_path_for_root_and_for_others() -> None:
     assert as_root.dropped == ('LD_LIBRARY_PATH', 'PATH')
     assert 'LD_LIBRARY_PATH' not in as_root.values
     assert as_root.values['PATH'] == '/usr/lib/p/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-    as_ann = compose(wants, ANN, ['/usr/lib/p/bin'], offered)
+    as_another = compose(wants, ANN, ['/usr/lib/p/bin'], offered)
+    assert as_another.passed == ('FOO',)
+    as_ann = compose(wants, ANN, ['/usr/lib/p/bin'], offered, own=True)
     assert as_ann.passed == ('FOO', 'LD_LIBRARY_PATH', 'PATH')
     assert as_ann.dropped == ()
     assert offered.items() <= as_ann.values.items()

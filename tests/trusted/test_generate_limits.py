@@ -75,7 +75,7 @@ until [ -s /tmp/hardy ]; do sleep 0.01; done
 HASH = digests(UNITS)
 (MADE,) = digests('id: made\nuser: root\ncommand: echo ran\n').values()
 
-END = 'finally:\n            end_tree(0)'  # the canary of what is ended
+END = 'finally:\n            tree.end_tree(0)'  # the canary of what is ended
 
 RSS = """
 import resource, subprocess, sys
@@ -95,7 +95,7 @@ def via(house: House, job: str) -> subprocess.CompletedProcess[bytes]:
     return house.pkexec('--hash', MADE, '--via', HASH[job])
 
 
-@pytest.mark.canary('execute.py', 'if len(text) > limits.max_bytes:', 'if False:')
+@pytest.mark.canary('execute.py', 'if len(text) > max_bytes:', 'if False:')
 def test_a_flood_is_cut_off(house: House) -> None:
     """At 4 MiB; without that, 39 MB go through and the job is found."""
     assert refused(via(house, 'long'), 'PBL-GENERATOR-LIMIT')
@@ -134,7 +134,7 @@ def test_a_local_job_takes_too_long(house: House) -> None:
 
 
 @pytest.mark.canary('execute.py', 'if time.monotonic() > deadline:', 'if False:')
-@pytest.mark.canary('execute.py', END, END.replace('end_tree(0)', 'pass'))
+@pytest.mark.canary('execute.py', END, END.replace('tree.end_tree(0)', 'pass'))
 def test_who_takes_too_long_is_ended(house: House) -> None:
     """The whole tree, also who detached itself twice and ignores TERM."""
     with cleared(house), house.canary('generate.py', 'seconds=30', 'seconds=1'):
@@ -143,7 +143,7 @@ def test_who_takes_too_long_is_ended(house: House) -> None:
     assert refused(done, 'PBL-GENERATOR-LIMIT')
 
 
-@pytest.mark.canary('execute.py', END, END.replace('end_tree(0)', 'pass'))
+@pytest.mark.canary('execute.py', END, END.replace('tree.end_tree(0)', 'pass'))
 def test_who_prints_too_much_is_ended(house: House) -> None:
     with cleared(house):
         done = via(house, 'floods-from-hiding')
@@ -151,7 +151,7 @@ def test_who_prints_too_much_is_ended(house: House) -> None:
     assert refused(done, 'PBL-GENERATOR-LIMIT')
 
 
-@pytest.mark.canary('execute.py', END, END.replace('end_tree(0)', 'pass'))
+@pytest.mark.canary('execute.py', END, END.replace('tree.end_tree(0)', 'pass'))
 def test_who_holds_the_pipe_is_ended(house: House) -> None:
     """The local job's own end counts; what it left is ended, and the job runs."""
     with cleared(house):
@@ -160,7 +160,7 @@ def test_who_holds_the_pipe_is_ended(house: House) -> None:
     assert (done.returncode, done.stdout) == (0, b'ran\n')
 
 
-@pytest.mark.canary('execute.py', 'if children != told:', 'if False:')
+@pytest.mark.canary('tree.py', 'if pids != told:', 'if False:')
 def test_a_deep_tree_is_ended(house: House) -> None:
     """A generation at a time, for as long as something changes."""
     with cleared(house):

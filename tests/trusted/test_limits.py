@@ -156,7 +156,7 @@ def test_no_core(house: House, call: probe.Call) -> None:
     assert b'Segmentation fault' in done.stderr
 
 
-@pytest.mark.canary('execute.py', '_prctl(_PR_SET_DUMPABLE, 0)', 'pass')
+@pytest.mark.canary('start.py', 'tree.prctl(_PR_SET_DUMPABLE, 0)', 'pass')
 def test_not_dumpable(house: House) -> None:
     """Nobody reads what root read out of the launcher, by a core dump or ptrace.
 

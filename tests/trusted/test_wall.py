@@ -18,7 +18,7 @@ from typing import Final
 import pytest
 from house import LAUNCHER, ROOM, House
 
-from plainbox_launcher import elevate
+from plainbox_launcher import refusals
 from plainbox_launcher.trusted import errors, unit
 
 TOP: Final = Path(__file__).parents[2]
@@ -29,11 +29,11 @@ INSIDE: Final = PACKAGE / 'trusted'
 # longer, and SECURITY.rst says why.
 MODULES: Final = {
     *('collections.abc', 'configparser', 'contextlib', 'ctypes', 'errno', 'hashlib'),
-    *('itertools', 'os', 'pwd', 're', 'resource', 'select', 'signal', 'socket', 'stat'),
-    *('sys', 'time', 'typing'),
+    *('fcntl', 'itertools', 'os', 'pwd', 're', 'resource', 'select', 'signal'),
+    *('socket', 'stat', 'struct', 'sys', 'time', 'typing'),
 }
 
-MOST_LINES: Final = 1190
+MOST_LINES: Final = 2050
 
 
 def trees(room: Path) -> dict[str, ast.Module]:
@@ -337,11 +337,11 @@ def test_each_code_has_a_hint_and_each_hint_a_code() -> None:
     runners = codes(PACKAGE.glob('*.py')) - errors.HINTS.keys()
     # Beginnings of codes, by which some are told from others.
     runners -= {code for code in runners if f'{code}-' in ' '.join(errors.HINTS)}
-    assert runners == elevate.HINTS.keys()
-    assert not elevate.HINTS.keys() & errors.HINTS.keys()
+    assert runners == refusals.HINTS.keys()
+    assert not refusals.HINTS.keys() & errors.HINTS.keys()
 
 
 def test_hints_and_codes_are_of_one_form() -> None:
-    for code, hint in {**errors.HINTS, **elevate.HINTS}.items():
+    for code, hint in {**errors.HINTS, **refusals.HINTS}.items():
         assert re.fullmatch(r'PBL(-[A-Z0-9]+){1,3}', code)
         assert re.fullmatch(r'[a-z-][ -~]*[^.\s]', hint), hint

@@ -41,8 +41,8 @@ class Job(NamedTuple):
 
     @property
     def user(self) -> str:
-        """The account that it asks for; '' for the one who calls."""
-        return self.unit.get('user')
+        """As whom it runs: an account, `user-session`, or '' for the one who calls."""
+        return self.unit.get('user') or self.unit.get('context')
 
     def matches(self, pattern: str) -> bool:
         """Whether a shell pattern matches the full or the short id."""

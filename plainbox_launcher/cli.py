@@ -8,15 +8,17 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from gettext import bindtextdomain, textdomain
 from gettext import gettext as _
 from math import inf
 from typing import Final
 
-from . import __version__, catalogue, elevate, plan, report, runner
+from . import __version__, catalogue, elevate, plan, record, report, runner
 from .catalogue import Catalogue, Job
 from .refusals import REFUSALS, told
 from .runner import CANCELLED, DENIED, FAILED, TIMEOUT, Result, Run, Terms
+from .trusted import start
 from .trusted.errors import Refused, printable
 
 OK: Final = 0
@@ -136,6 +138,14 @@ def _parser() -> argparse.ArgumentParser:
             'end each job without a time limit of its own after this time; 0: never'
         ),
     )
+    run.add_argument(
+        '--report',
+        action='append',
+        default=[],
+        metavar=_('json=FILE'),
+        type=_report,
+        help=_('also write what became of each job into a file'),
+    )
     run.set_defaults(function=_run)
 
     doctor = commands.add_parser(
@@ -155,6 +165,14 @@ def _duration(text: str) -> float:
         return plan.duration(text) or inf
     except plan.PlanError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _report(text: str) -> str:
+    """The file of a report. Only one format is known yet."""
+    form, _equals, path = text.partition('=')
+    if form != 'json' or not path:
+        raise argparse.ArgumentTypeError(_('write json=FILE'))
+    return path
 
 
 def _special(options: argparse.Namespace) -> int:
@@ -182,10 +200,20 @@ def _run(options: argparse.Namespace) -> int:
     terms = Terms(
         options.launcher, options.per_job, options.timeout, options.job_timeout
     )
-    with runner.session(_read(options), terms) as run:
+    with runner.session(_read(options), terms) as run, ExitStack() as files:
+        # Opened first: what cannot be written is to be known before a job runs.
+        reports = [
+            files.enter_context(open(path, 'w', encoding='utf-8'))
+            for path in options.report
+        ]
         jobs = _everything(run)
         selected = plan.select(jobs, options.patterns)
-        return _run_all(run, plan.arrange(selected, jobs), jobs)
+        results: list[Result] = []
+        try:
+            return _run_all(run, plan.arrange(selected, jobs), jobs, results)
+        finally:
+            for file in reports:
+                file.write(record.in_json(results, (start.view(), run.view)))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -230,11 +258,15 @@ def _everything(run: Run) -> list[Job]:
     return list(found.values())
 
 
-def _run_all(run: Run, selected: Sequence[Job], known: Sequence[Job]) -> int:
+def _run_all(
+    run: Run, selected: Sequence[Job], known: Sequence[Job], results: list[Result]
+) -> int:
     run.open(selected)
+    if run.view:
+        text = _("root's jobs see a sandbox instead of the machine: {view}")
+        _warn(text.format(view=', '.join(run.view)))
     made = [made for job in selected for made in run.expand(job)]
     jobs = plan.arrange(made, known)
-    results: list[Result] = []
     try:
         for number, job in enumerate(jobs, 1):
             print(report.heading(number, len(jobs), job), flush=True)

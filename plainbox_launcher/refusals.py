@@ -339,6 +339,14 @@ REFUSALS: Final = {
         ),
         ('try it: runuser -l NAME -c true',),
     ),
+    'PBL-CONTEXT': Refusal(
+        'The job is to run in a context that this launcher does not know.',
+        (
+            'its field context has another value than user-session',
+            'it has both, a context and a user: the session says who the user is',
+        ),
+        ('see what it has: plainbox show JOB',),
+    ),
     'PBL-NO-COMMAND': Refusal(
         'The job has no command that could be run.',
         (

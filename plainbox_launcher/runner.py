@@ -35,7 +35,7 @@ class Result(NamedTuple):
     """What became of a job. `detail` says why, in a few words, for people.
 
     `code` is that of the refusal, if it was one; `ended` how its process ended, if
-    it had one; `started` seconds since the epoch.
+    it had one; `created` and `started` are seconds since the epoch.
     """
 
     job: Job
@@ -44,6 +44,7 @@ class Result(NamedTuple):
     seconds: float = 0.0
     code: str = ''
     ended: Ended | None = None
+    created: float = 0.0
     started: float = 0.0
 
 
@@ -68,6 +69,7 @@ class Run:
         self.catalogue = catalogue
         self.launcher = terms.launcher
         self.share = share
+        self.created = time.time()
         self.view: tuple[str, ...] = ()
         self._terms = terms
         self._deadline = time.monotonic() + terms.timeout
@@ -142,7 +144,8 @@ class Run:
         except (Fault, plan.PlanError) as fault:
             result = Result(job, FAILED, str(fault))
         self.outcomes[job.id] = result.outcome
-        return result._replace(seconds=time.monotonic() - begun, started=started)
+        seconds = time.monotonic() - begun
+        return result._replace(seconds=seconds, created=self.created, started=started)
 
     def asks_root(self, job: Job) -> bool:
         """Whether root is needed for a job itself, or for what it requires."""

@@ -34,6 +34,7 @@ HINTS: Final = {
     'PBL-SESSION-DISPLAY': 'let it tell: systemctl --user import-environment DISPLAY',
     'PBL-SESSION-MANAGER': 'see systemctl --user status, and install dbus-user-session',
     'PBL-SESSION-LOST': 'run it again, and keep the session until it has ended',
+    'PBL-CONTEXT': 'write context: user-session and no user, or neither',
     'PBL-NO-COMMAND': 'a person does this job, there is nothing to run',
     'PBL-SHELL': 'the shells are bash, sh and dash',
     'PBL-GENERATOR-FAILED': 'run the local job on its own to see why',

@@ -139,13 +139,15 @@ def run(
     seconds: float = tree.FOREVER,
     control: int | None = None,
     started: Callable[[], None] = lambda: None,
+    finish: Callable[[float], Ended] | None = None,
 ) -> Ending:
     """Run with descriptors `fds` as its 0-2. What it leaves running is let be.
 
     A TERM or HUP to the launcher ends the command's whole tree, and so does what
     happens at `control`: a byte cancels, the other side's end closes. `started`
-    is called once exec has succeeded. Raises Refused also where a login came to
-    nothing.
+    is called once exec has succeeded. `finish` is for a command that has somebody
+    else run the job: it ends what is left of that, in so many seconds, and knows how
+    it ended. Raises Refused also where a login came to nothing.
     """
     begun = time.monotonic()
     with _workspace(command.account) as directory, _mark() as (seen, mark):
@@ -155,9 +157,14 @@ def run(
             pid = _start(command, directory, (*fds, *more), own_session=own)
             started()
             ended, cause = _wait(pid, {}, seconds, control=control), 'exit'
+            if finish:
+                ended = finish(tree.GRACE)
         except Stopped as stopped:
             cause = stopped.cause
-            ended = tree.end_tree(tree.HURRY if cause == 'closed' else tree.GRACE, pid)
+            grace = tree.HURRY if cause == 'closed' else tree.GRACE
+            how = finish(grace) if finish else None
+            ended = tree.end_tree(grace, pid)
+            ended = how or ended
             if stopped.signal:  # whatever the job made of it
                 ended = ended._replace(status=-stopped.signal)
         except BaseException:  # we give up on it, so no half of it goes on

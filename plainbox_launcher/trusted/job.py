@@ -6,17 +6,19 @@ safety: what is asked, among what is installed; then what would run, as a value;
 then the log; then, and only then, the job.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pwd import struct_passwd
 from typing import NamedTuple
 
-from . import account, audit, caller, environ, execute, generate, library, tree
+from . import account, audit, caller, desktop, environ, execute, generate, library, tree
 from .caller import Caller
 from .commandline import Request
 from .errors import Fault, Refused
 from .execute import Command, Ending
 from .library import Library
+from .tree import Ended
 from .unit import Unit
 
 
@@ -61,14 +63,11 @@ def _perform(request: Request, world: World, terms: Terms) -> Ending:
         job = generate.choose(_generated(request, world, terms), request.hash)
     else:
         job = _find(world.installed, request.hash)
-    command = _planned('start', request, world, job, _account(job), share)
-    ending = execute.run(
-        command,
-        terms.fds,
-        seconds=terms.seconds,
-        control=terms.control,
-        started=terms.started,
-    )
+    if job.get('context'):
+        ending = _run_in_session(request, world, terms, job, share)
+    else:
+        command = _planned('start', request, world, job, _account(job), share)
+        ending = _run(command, terms)
     with suppress(Refused):  # too late to refuse: the status is the job's
         facts = {
             'status': execute.shell_status(ending.ended.status),
@@ -80,6 +79,35 @@ def _perform(request: Request, world: World, terms: Terms) -> Ending:
     return ending
 
 
+def _run(
+    command: Command, terms: Terms, finish: Callable[[float], Ended] | None = None
+) -> Ending:
+    return execute.run(
+        command,
+        terms.fds,
+        seconds=terms.seconds,
+        control=terms.control,
+        started=terms.started,
+        finish=finish,
+    )
+
+
+def _run_in_session(
+    request: Request, world: World, terms: Terms, job: Unit, share: str
+) -> Ending:
+    """In the session of whoever sits at the machine, by that user's manager."""
+    if job.get('context') != 'user-session' or job.get('user'):
+        raise Refused('PBL-CONTEXT', 'the job wants a context that there is not')
+    here = desktop.session()
+    unit = f'plainbox-{os.urandom(8).hex()}'
+    command = _planned('start', request, world, job, here.account, share)
+    desktop.watch(here, unit, os.getpid())
+    # A little longer than we wait ourselves, who say why it ended.
+    seconds = terms.seconds + 2 * tree.GRACE
+    inside = desktop.command(here, command, unit, seconds)
+    return _run(inside, terms, lambda grace: desktop.finish(here, unit, grace))
+
+
 def _planned(
     event: str,
     request: Request,
@@ -89,7 +117,9 @@ def _planned(
     share: str,
 ) -> Command:
     """The command of a job, announced in the log."""
-    screen = caller.screen(world.given, request.variables, job.environ, world.caller)
+    # Whoever's session it is has a screen of their own.
+    wanted = frozenset() if job.get('context') else job.environ
+    screen = caller.screen(world.given, request.variables, wanted, world.caller)
     folders = world.installed.directories(job.provider)
     environment = environ.compose(
         job, user, folders, request.variables, share=share, screen=screen

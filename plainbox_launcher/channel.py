@@ -20,6 +20,7 @@ from .trusted.files import closing
 from .trusted.frames import Announce, Cancel, Hello, Open, Ready, Refusal, Run
 
 _AT_ONCE: Final = 512  # announced requests in a frame
+_LONG: Final = 10**9  # seconds; a limit beyond that is none
 
 
 class TooOld(Exception):
@@ -69,10 +70,13 @@ class Channel:
 
     def _reason(self) -> Exception:
         """Why there is no channel."""
+        self._socket.close()  # in case it still listens
         _out, err = self._process.communicate()
         status, text = self._process.returncode, err.decode('utf-8', 'replace')
         if status == 2 and text.startswith('usage: '):
             return TooOld()
+        if status == 0:
+            return _gone()
         return elevate.reason(status, text)
 
     def perform(
@@ -116,7 +120,7 @@ class Channel:
         for fd in out, err:
             ends.enter_context(closing(fd))
         with closing(null), closing(out_end), closing(err_end):
-            limit = 0 if seconds == inf else ceil(seconds)
+            limit = 0 if seconds > _LONG else ceil(seconds)
             run = Run(self._number, limit, *request, tuple(variables))
             try:
                 self._send(run, null, out_end, err_end)
@@ -158,12 +162,12 @@ class Channel:
         socket.send_fds(self._socket, [frames.encode(frame)], fds)
 
     def _receive(self, flags: int = 0) -> frames.Frame | None:
-        """The next frame; None at the end."""
+        """The next frame; None at the end, or where we do not understand it."""
         try:
             data = self._socket.recv(frames.MAX_FRAME, flags)
-        except ConnectionError:
+            return frames.decode(data) if data else None
+        except (ConnectionError, frames.Malformed):
             return None
-        return frames.decode(data) if data else None
 
     def close(self) -> None:
         """End the channel, and so all that still runs in it."""

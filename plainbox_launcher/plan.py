@@ -9,10 +9,11 @@ from math import inf
 from typing import Final
 
 from .catalogue import Job
+from .trusted.errors import Fault
 from .trusted.unit import Unit, words
 
 _DURATION: Final = re.compile(
-    r'(?=.)(?:([0-9]+)h)?[ :]*(?:([0-9]+)m)?[ :]*(?:([0-9]+(?:\.[0-9]+)?)s?)?'
+    r'(?=[0-9])(?:([0-9]+)h)?[ :]*(?:([0-9]+)m)?[ :]*(?:([0-9]+(?:\.[0-9]+)?)s?)?'
 )
 _IMPORT: Final = re.compile(r'from\s+(\S+)\s+import\s+(\S+?)(?:\s+as\s+(\w+))?')
 
@@ -76,13 +77,16 @@ def time_limit(unit: Unit, default: float | None) -> float:
     """The seconds after which a job is ended: its field `timeout`.
 
     Else `default`; if that is None, four times what it is estimated to take, and a
-    minute. Raises PlanError.
+    minute. Raises Fault.
     """
-    if text := unit.get('timeout'):
-        return duration(text) or inf
-    if default is not None:
-        return default
-    return 4 * duration(unit.get('estimated_duration') or '0') + 60
+    try:
+        if text := unit.get('timeout'):
+            return duration(text) or inf
+        if default is not None:
+            return default
+        return 4 * duration(unit.get('estimated_duration') or '0') + 60
+    except PlanError as error:
+        raise Fault(unit.where, str(error)) from None
 
 
 def resource_ids(unit: Unit, names: Iterable[str]) -> dict[str, str]:

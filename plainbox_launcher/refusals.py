@@ -331,6 +331,15 @@ REFUSALS: Final = {
         ),
         ('see where it should be: getent passwd NAME',),
     ),
+    'PBL-ACCOUNT-BECOME': Refusal(
+        "The launcher could not take on the account's ids and groups.",
+        (
+            'it runs where root may not set ids or groups, as in a container or in a '
+            'service without CAP_SETUID or CAP_SETGID',
+            'the account was changed at that very moment',
+        ),
+        ('compare: id NAME; runuser -u NAME -- id',),
+    ),
     'PBL-ACCOUNT-PROFILE': Refusal(
         'The login shell of the account ended before it came to the job.',
         (

@@ -9,6 +9,7 @@
 """
 
 import ctypes
+import errno
 import os
 import pwd
 import re
@@ -23,10 +24,11 @@ from .errors import Refused
 _NAME: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_.-]{0,31}')
 _NOBODYS_SHELL: Final = ('nologin', 'false')
 
-# capset(2), <linux/capability.h>; prctl(2), <linux/prctl.h>
+# capset(2), <linux/capability.h>; keyctl(2), whose number is the machine's
 _CAPABILITY_VERSION: Final = 0x20080522
-_PR_CAP_AMBIENT: Final = 47
-_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_KEYCTL: Final = {'x86_64': 250, 'i686': 288, 'armv7l': 311}
+_KEYCTL_ELSEWHERE: Final = 219  # <asm-generic/unistd.h>
+_JOIN_SESSION_KEYRING: Final = 1
 
 
 def find(name: str, *, login: bool) -> struct_passwd:
@@ -40,8 +42,11 @@ def find(name: str, *, login: bool) -> struct_passwd:
         account = pwd.getpwnam(name)
     except KeyError:
         raise Refused('PBL-ACCOUNT', f'there is no account {name}') from None
-    if (account.pw_uid == 0) is not (name == 'root') or account.pw_uid >= 2**31:
-        raise Refused('PBL-ACCOUNT', f'{name} has the number {account.pw_uid}')
+    uid, gid = account.pw_uid, account.pw_gid
+    # pwd says -1 for 2**32-1, which to setresuid(2) and chown(2) means "as it is".
+    plain = min(uid, gid) >= 0 and max(uid, gid) < 2**31
+    if (uid == 0) is not (name == 'root') or not plain:
+        raise Refused('PBL-ACCOUNT', f'{name} has the numbers {uid} and {gid}')
     if account.pw_uid:
         _require_open(name)
     if login:
@@ -69,36 +74,50 @@ def _require_login(account: struct_passwd) -> None:
     name = account.pw_name
     if os.path.basename(account.pw_shell) in _NOBODYS_SHELL:
         raise Refused('PBL-ACCOUNT-LOGIN', f'the account {name} cannot log in')
-    if not account.pw_dir.startswith('/') or not os.path.isdir(account.pw_dir):
-        raise Refused('PBL-ACCOUNT-HOME', f'{name} has no home directory')
 
 
 def become(account: struct_passwd) -> None:
-    """Become this account, with its groups and no capabilities, for good.
+    """Become this account, with its groups, no capabilities and no keys, for good.
 
-    Raises OSError if anything is not as it has to be; then this process must not
+    Raises Refused if anything is not as it has to be; then this process must not
     go on.
     """
+    try:
+        _become(account)
+    except (OSError, KeyError) as error:
+        fact = f'this process cannot become {account.pw_name}: {error}'
+        raise Refused('PBL-ACCOUNT-BECOME', fact) from None
+
+
+def _become(account: struct_passwd) -> None:
     uid, gid = account.pw_uid, account.pw_gid
     groups = sorted({*os.getgrouplist(account.pw_name, gid)})
     os.setgroups(groups)
-    _drop_capabilities()
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+    _drop_capabilities()
+    _leave_keyring()
     seen = os.getresuid(), os.getresgid(), sorted(os.getgroups())
     if uid == 0 or seen != ((uid,) * 3, (gid,) * 3, groups):
-        raise OSError(f'this process did not become {account.pw_name}')
+        raise OSError('its ids or groups are others')
     if pwd.getpwnam(account.pw_name) != account:
-        raise OSError(f'the account {account.pw_name} has just changed')
+        raise OSError('the account has just changed')
 
 
 def _drop_capabilities() -> None:
-    """Those that exec would keep; setresuid(2) drops the others: capabilities(7)."""
+    """All: setresuid(2) leaves inheritable ones, and by securebits the others."""
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice
-    libc.capget(header, sets)
-    sets[2] = sets[5] = 0
-    if libc.capset(header, sets) != 0:
+    none = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice
+    if libc.capset(header, none) != 0:
         raise OSError(ctypes.get_errno(), 'capabilities cannot be dropped')
+
+
+def _leave_keyring() -> None:
+    """The caller's session keyring opens to whoever has it: keyrings(7)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = _KEYCTL.get(os.uname().machine, _KEYCTL_ELSEWHERE)
+    failed = libc.syscall(number, _JOIN_SESSION_KEYRING, None) < 0
+    # A kernel without keys has no such call.
+    if failed and ctypes.get_errno() != errno.ENOSYS:
+        raise OSError(ctypes.get_errno(), 'the keyring cannot be left')

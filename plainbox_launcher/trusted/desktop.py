@@ -17,6 +17,7 @@ of whose session it is, and so is what is said of its end.
 import os
 import pwd
 import re
+import signal
 from contextlib import suppress
 from pwd import struct_passwd
 from typing import Final, NamedTuple
@@ -25,6 +26,7 @@ from . import execute
 from .environ import SCREEN
 from .errors import Refused, printable
 from .execute import Command, Limits
+from .start import STOPS
 from .tree import FOREVER, GRACE, HURRY, Ended
 
 SEAT: Final = 'seat0'
@@ -118,6 +120,8 @@ def finish(here: Session, unit: str, grace: float = GRACE) -> Ended:
     Returns how the job ended. Raises Refused if the manager does not know: it is
     gone, or never started it.
     """
+    while signal.sigtimedwait(STOPS, 0):  # which is why we are here, and no reason
+        pass  # not to start the tools that end the job
     account, name = here.account, f'{unit}.service'
     try:
         if not _obeyed(account, grace, 'stop', name):

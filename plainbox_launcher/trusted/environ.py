@@ -39,7 +39,7 @@ _DENIED: Final = re.compile(
             # ld.so(8), "secure-execution mode"; glibc's list of unsecure variables
             'LD_.*|GCONV_PATH|GETCONF_DIR|GLIBC_TUNABLES|HOSTALIASES|LOCALDOMAIN',
             'LOCPATH|MALLOC_.*|NIS_PATH|NLSPATH|RESOLV_HOST_CONF|RES_OPTIONS',
-            'TMPDIR|TZDIR',
+            'TMPDIR|TZ(DIR)?',
             # bash(1), dash(1): what a shell obeys before the first command
             'BASH.*|ENV|IFS|CDPATH|GLOBIGNORE|SHELLOPTS|PS[0-9]|PROMPT_COMMAND',
             'POSIXLY_CORRECT|INPUTRC|HIST.*|FIGNORE|EXECIGNORE|OPT(IND|ARG|ERR)',
@@ -52,11 +52,12 @@ _DENIED: Final = re.compile(
             'GIT_.*|.*PAGER|EDITOR|VISUAL|SUDO_.*|BROWSER|LESS.*|MANPATH|SSH_.*',
             'SYSTEMD_.*|WGETRC|(VIM|EX)INIT|MODPROBE_OPTIONS|APT_CONFIG|DPKG_.*|LVM_.*',
             'RSYNC_.*|LIBMOUNT_.*|BLKID_.*|TPM2.*|TCTI|MAKE(FLAGS|FILES)|TAR_.*',
-            'OPENSSL_.*|SSL.*|CURL_.*|GNUTLS_.*|P11_.*|GNUPGHOME',
+            'OPENSSL_.*|SSL.*|CURL_.*|GNUTLS_.*|P11_.*|GNUPGHOME|LDAP.*|SASL_.*',
+            'XTABLES_LIBDIR|(TC|IP)_LIB_DIR|HWLOC_.*|(RDMA|IB)V_.*|SANE_CONFIG_DIR|TMOUT',
             # toolkits load modules from where these say
             'G(TK|DK|IO|ST|SETTINGS)_.*|QT_.*|QML.*|LIBGL_.*|MESA_.*',
             'OCL_ICD_.*|LIBVA_.*|SDL_.*|GBM_.*|VDPAU_.*|FONTCONFIG_.*|XLOCALEDIR',
-            'VK_.*|__(EGL|GLX)_.*|ALSA_.*|PULSE_.*|LV2_PATH|LADSPA_PATH',
+            'LIBCAMERA_.*|SPA_.*|PIPEWIRE_.*|VK_.*|__(EGL|GLX)_.*|ALSA_.*|PULSE_.*|LV2_PATH|LADSPA_PATH',
             # who the job is, where it was found and whose bus it may speak on
             'PATH|HOME|USER|LOGNAME|SHELL|PWD|OLDPWD|MAIL|LANG|LANGUAGE|LC_.*',
             'XDG_.*|DBUS_.*|NOTIFY_SOCKET|LISTEN_.*|INVOCATION_ID|PKEXEC_UID',

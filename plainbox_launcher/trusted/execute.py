@@ -11,9 +11,16 @@
 import os
 import select
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from pwd import struct_passwd
 from typing import Final, NamedTuple
@@ -26,6 +33,8 @@ from .files import closing
 from .start import STOPS
 from .tree import Ended
 from .unit import Unit
+
+_START: Final = 20.0  # seconds until exec, where looking up groups takes long
 
 SHELLS: Final = {'bash': '/bin/bash', 'sh': '/bin/sh', 'dash': '/bin/dash'}
 
@@ -115,21 +124,31 @@ def _login(
 
     What we compose is passed by name, so that no value shows in a command line; the
     profile's PATH stays, behind the provider's. Descriptor 3 tells that the profile
-    was left, and is closed.
+    was left, and is closed. No word is left to `$@`, which a profile may set.
     """
     kept = {n: v for n, v in environ.items() if n not in _LOGIN}
-    script = 'echo >&3; exec 3>&-; PATH="$1${PATH:+:$PATH}"; shift; exec "$@"'
-    folders = environ['PATH'].removesuffix(SYSTEM_PATH).rstrip(':') or '/nonexistent'
-    words = ('runuser', '--login', '--shell', program)
+    folders = _quote(environ['PATH'].removesuffix(SYSTEM_PATH))
+    words = ' '.join(map(_quote, (program, *argv[1:])))
+    script = (
+        f'export PATH={folders}"${{PATH:-{SYSTEM_PATH}}}"; '
+        f'command echo >&3 || exit 125; exec 3>&- {words}'
+    )
     listed = ('--whitelist-environment', ','.join(kept)) if kept else ()
-    inner = ('--command', script, '--', account.pw_name, 'login', folders, program)
     return Command(
-        '/usr/sbin/runuser',
-        (*words, *listed, *inner, *argv[1:]),
+        '/usr/bin/setpriv',  # what it drops, a login would keep: capabilities(7)
+        (
+            *('setpriv', '--inh-caps=-all', '/usr/sbin/runuser', '--login'),
+            *('--shell', program, *listed, '--command', script),
+            *('--', account.pw_name),
+        ),
         kept,
         account,
         login=True,
     )
+
+
+def _quote(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
 
 
 def run(
@@ -150,7 +169,9 @@ def run(
     it ended. Raises Refused also where a login came to nothing.
     """
     begun = time.monotonic()
-    with _workspace(command.account) as directory, _mark() as (seen, mark):
+    if command.login and command.account:
+        _require_home(command.account)
+    with _place(command) as directory, _mark() as (seen, mark):
         more = (mark,) if command.login else ()
         try:
             own = control is not None or command.account is not None
@@ -162,7 +183,9 @@ def run(
         except Stopped as stopped:
             cause = stopped.cause
             grace = tree.HURRY if cause == 'closed' else tree.GRACE
-            how = finish(grace) if finish else None
+            how = None
+            with suppress(Refused):  # it is ended, even if nobody knows how
+                how = finish(grace) if finish else None
             ended = tree.end_tree(grace, pid)
             ended = how or ended
             if stopped.signal:  # whatever the job made of it
@@ -198,7 +221,7 @@ def capture(command: Command, limits: Limits, control: int | None = None) -> Pri
     Raises Exceeded if it prints or takes more than `limits`, Refused if it has to
     be ended meanwhile, as in `run`.
     """
-    with ExitStack() as ends, _workspace(None) as directory:
+    with ExitStack() as ends, _workspace(command.account) as directory:
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         null = os.open('/dev/null', os.O_RDONLY)
         for fd in out, out_end, err, err_end, null:
@@ -244,28 +267,45 @@ def _start(
                 os.setsid()
             _become(command, directory, fds, parent)
         except BaseException as error:  # noqa: BLE001  # told to the parent
-            os.write(failed_end, f'{type(error).__name__}: {error}'.encode())
+            told = error if isinstance(error, Refused) else _unstarted(error)
+            os.write(failed_end, f'{told.code}\0{told.fact}'.encode())
         finally:
             os._exit(125)
     os.close(failed_end)  # the child's copy closes when exec succeeds
     with open(failed, 'rb') as pipe:
+        if not _readable(failed, _START):  # its account may have stopped it
+            os.kill(pid, signal.SIGKILL)
+            raise Refused('PBL-EXEC', 'the command does not start')
         failure = pipe.read().decode()
     if failure:
         os.waitpid(pid, 0)
-        raise Refused('PBL-EXEC', f'the command cannot be started: {failure}')
+        raise Refused(*failure.split('\0', 1))
     return pid
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _unstarted(error: BaseException) -> Refused:
+    what = f'{type(error).__name__}: {error}'
+    return Refused('PBL-EXEC', f'the command cannot be started: {what}')
 
 
 def _become(command: Command, directory: str, fds: Sequence[int], parent: int) -> None:
     """In the child, from the launcher's state to the job's. Never returns."""
     for target, fd in enumerate([_above(fd) for fd in fds]):
         os.dup2(fd, target)
-    os.chdir(directory)
     os.umask(0o022)
     if command.account and not command.login:
         accounts.become(command.account)
+    os.chdir(directory)  # not as root where the account may have put a link
     # After that, since who becomes another loses it: prctl(2).
     tree.prctl(tree.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if command.login:  # which passes TERM on
+        tree.prctl(tree.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         raise OSError('the launcher is gone')
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -317,6 +357,11 @@ def _take(fd: int, text: bytearray, max_bytes: int) -> int:
     return len(piece)
 
 
+def _place(command: Command) -> AbstractContextManager[str]:
+    """Where a command starts: in its workspace; a login goes home by itself."""
+    return nullcontext('/') if command.login else _workspace(command.account)
+
+
 @contextmanager
 def _workspace(account: struct_passwd | None) -> Iterator[str]:
     """A fresh, empty directory of the account's, removed afterwards."""
@@ -331,28 +376,56 @@ def _workspace(account: struct_passwd | None) -> Iterator[str]:
         yield path
     finally:
         with suppress(OSError, RecursionError):
-            _remove_as(account, path) if account else _remove(path)
+            if account:
+                _as(account, lambda: _remove(path, closed=True))
+            else:
+                _remove(path)
 
 
-def _remove_as(account: struct_passwd, path: str) -> None:
-    """Remove a tree as the account that it belongs to, in seconds or not at all."""
+def _require_home(account: struct_passwd) -> None:
+    if not _as(account, lambda: os.chdir(account.pw_dir)):
+        fact = f'{account.pw_name} has no home directory to go to'
+        raise Refused('PBL-ACCOUNT-HOME', fact)
+
+
+def _as(account: struct_passwd, action: Callable[[], object]) -> bool:
+    """Do something as the account; whether it was done, in seconds.
+
+    Never as root: what belongs to somebody may lead anywhere, or nowhere for ever.
+    """
     pid = os.fork()
     if pid == 0:
+        status = 1
         try:
             accounts.become(account)
-            _remove(path)
+            action()
+            status = 0
         finally:
-            os._exit(0)
+            os._exit(status)
     with closing(os.pidfd_open(pid)) as child:
-        poll = select.poll()
-        poll.register(child, select.POLLIN)
-        if not poll.poll(tree.GRACE * 1000):
+        if not _readable(child, tree.GRACE):
             os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+            _readable(child, tree.GRACE)
+    reaped, ended = tree.reap(pid)
+    return reaped == pid and ended.status == 0
 
 
-def _remove(path: str) -> None:
-    """Remove a tree, unless something is mounted in it: that is not ours."""
+def _open_up(path: str) -> None:
+    """Let its owner into each directory of a tree, also one closed to writing."""
+    os.chmod(path, 0o700)
+    for _, names, _, fd in os.fwalk(path):
+        for name in names:
+            if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                os.chmod(name, 0o700, dir_fd=fd)
+
+
+def _remove(path: str, *, closed: bool = False) -> None:
+    """Remove a tree, unless something is mounted in it: that is not ours.
+
+    `closed` says that parts of it may be closed to us, who own it.
+    """
+    if closed:
+        _open_up(path)
     with open('/proc/self/mountinfo', encoding='utf-8', errors='replace') as mounts:
         if any(f' {path}' in mount for mount in mounts):
             return

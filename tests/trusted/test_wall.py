@@ -33,7 +33,7 @@ MODULES: Final = {
     *('socket', 'stat', 'struct', 'sys', 'time', 'typing'),
 }
 
-MOST_LINES: Final = 2050
+MOST_LINES: Final = 2150
 
 
 def trees(room: Path) -> dict[str, ast.Module]:

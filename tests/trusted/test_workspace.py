@@ -59,7 +59,7 @@ def test_working_directory(
     assert (done.returncode, done.stderr) == (0, b'')
 
 
-@pytest.mark.canary('execute.py', 'else _remove(path)', 'else None')
+@pytest.mark.canary('execute.py', 'else:\n                _remove(path)\n', 'else:\n                pass\n')
 def test_the_working_directory_is_removed(house: House) -> None:
     """Whatever lies in it."""
     command = """

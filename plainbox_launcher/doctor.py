@@ -12,7 +12,7 @@ from gettext import gettext as _
 from gettext import ngettext
 from typing import Final, NamedTuple
 
-from . import __version__, elevate, polkit, report, surroundings
+from . import __version__, elevate, report, surroundings
 from .logind import Session
 from .polkit import Action, Rehearsal
 from .refusals import HINTS
@@ -180,7 +180,7 @@ def _action(facts: Facts) -> Iterator[Finding]:
         yield Finding(mark, about, found.fact, found.code, _(found.hint))
     elif found is None:
         text = _('the polkit action {action} is not installed')
-        yield _problem(about, 'PBL-NO-POLICY', text.format(action=polkit.ACTION))
+        yield _problem(about, 'PBL-NO-POLICY', text.format(action=elevate.ACTION))
     elif found.path != elevate.LAUNCHER:
         text = _('the polkit action is for {path}').format(path=found.path or '-')
         yield _problem(about, 'PBL-NO-POLICY', text)

@@ -14,8 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from . import bus
 from .bus import Bus, Said
-
-ACTION: Final = 'org.freedesktop.policykit.pkexec.run-plainbox-job'
+from .elevate import ACTION
 
 YES: Final = 'yes'
 ASK: Final = 'ask'

@@ -11,9 +11,9 @@ from math import ceil, inf
 from typing import Final
 
 from . import elevate
-from .process import Ended, Output, outputs, pump
+from .process import Ended, HungUp, Output, Overtime, outputs, pump
 from .refusals import refusal
-from .trusted import frames
+from .trusted import frames, tree
 from .trusted.errors import Refused
 from .trusted.execute import Exceeded, Limits
 from .trusted.files import closing
@@ -139,7 +139,11 @@ class Channel:
         except (KeyboardInterrupt, Exceeded) as stop:
             with suppress(ConnectionError):
                 self._send(Cancel(self._number))
-            pump(pipes, self._finished, news=news)
+            patience = tree.HURRY / 2 if isinstance(stop, HungUp) else inf
+            try:
+                pump(pipes, self._finished, seconds=patience, news=news)
+            except Overtime:
+                raise stop from None
             if isinstance(stop, Exceeded):
                 raise
             return 'cancel'

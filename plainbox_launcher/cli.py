@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from gettext import bindtextdomain, textdomain
@@ -14,10 +15,10 @@ from gettext import gettext as _
 from math import inf
 from typing import Final
 
-from . import __version__, catalogue, elevate, plan, record, report, runner
+from . import __version__, catalogue, elevate, plan, process, record, report, runner
 from .catalogue import Catalogue, Job
 from .refusals import REFUSALS, told
-from .runner import CANCELLED, DENIED, FAILED, TIMEOUT, Result, Run, Terms
+from .runner import CANCELLED, DENIED, FAILED, LOST, TIMEOUT, Result, Run, Terms
 from .trusted import start
 from .trusted.errors import Refused, printable
 
@@ -201,16 +202,16 @@ def _run(options: argparse.Namespace) -> int:
         options.launcher, options.per_job, options.timeout, options.job_timeout
     )
     with runner.session(_read(options), terms) as run, ExitStack() as files:
-        # Opened first: what cannot be written is to be known before a job runs.
+        jobs = _everything(run)
+        selected = plan.arrange(plan.select(jobs, options.patterns), jobs)
+        # What cannot be written is to be known before a job runs.
         reports = [
             files.enter_context(open(path, 'w', encoding='utf-8'))
             for path in options.report
         ]
-        jobs = _everything(run)
-        selected = plan.select(jobs, options.patterns)
         results: list[Result] = []
         try:
-            return _run_all(run, plan.arrange(selected, jobs), jobs, results)
+            return _run_all(run, selected, jobs, results)
         finally:
             for file in reports:
                 file.write(record.in_json(results, (start.view(), run.view)))
@@ -270,7 +271,7 @@ def _run_all(
     try:
         for number, job in enumerate(jobs, 1):
             print(report.heading(number, len(jobs), job), flush=True)
-            results.append(run.perform(job))
+            results.append(_perform(run, job))
             print(report.verdict(results[-1]), flush=True)
             if results[-1].outcome == CANCELLED:
                 raise KeyboardInterrupt
@@ -280,21 +281,32 @@ def _run_all(
     finally:
         print(f'\n{report.summary(results)}', flush=True)
         _lead_on([result.code for result in results if result.code])
-    return _exit_status(results)
+    return JOB_FAILED if run.over else _exit_status(results)
+
+
+def _perform(run: Run, job: Job) -> Result:
+    """Run a job; at a second Ctrl-C it is not waited for, but was there."""
+    started = time.time()
+    try:
+        return run.perform(job)
+    except KeyboardInterrupt:
+        seconds = time.time() - started
+        result = Result(job, CANCELLED, seconds=seconds)
+        return result._replace(created=run.created, started=started)
 
 
 def _exit_status(results: Sequence[Result]) -> int:
     outcomes = {result.outcome for result in results}
     if outcomes & {FAILED, TIMEOUT}:
         return JOB_FAILED
-    return COULD_NOT_RUN if DENIED in outcomes else OK
+    return COULD_NOT_RUN if outcomes & {DENIED, LOST} else OK
 
 
 def _obey_signals() -> None:
-    """TERM and HUP interrupt as Ctrl-C does, but not under nohup(1)."""
+    """TERM and HUP interrupt as Ctrl-C does, but sooner, and not under nohup(1)."""
     for number in signal.SIGTERM, signal.SIGHUP:
         if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, process.hang_up)
 
 
 def _unwritable(error: OSError, options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from gettext import gettext as _
 from math import inf
-from typing import Final, NamedTuple, TextIO
+from typing import Final, NamedTuple, NoReturn, TextIO
 
 from .trusted import tree
 from .trusted.execute import Exceeded, Limits, shell_status
@@ -46,9 +46,19 @@ class Overtime(Exception):
     """A process took more than its time."""
 
 
+class HungUp(KeyboardInterrupt):
+    """Interrupted by who does not wait, as at a logout."""
+
+
+def hang_up(*_given: object) -> NoReturn:
+    """What SIGTERM and SIGHUP do: at a logout a shell may send either."""
+    raise HungUp
+
+
 _CAUSES: Final[dict[type[BaseException], str]] = {
     Overtime: 'timeout',
     KeyboardInterrupt: 'cancel',
+    HungUp: 'cancel',
 }
 
 
@@ -172,7 +182,8 @@ def follow(
                 with suppress(PermissionError):  # once it is root's, it does not obey
                     process.terminate()
             if own and process.returncode is None:
-                how = _end(process.pid, others, tree.GRACE if cause else 0)
+                grace = tree.HURRY if isinstance(stop, HungUp) else tree.GRACE
+                how = _end(process.pid, others, grace if cause else 0)
                 process.returncode = how.status
             if not cause:
                 raise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""The record of a job in a run, for programs: plainbox(1), RECORDS."""
+"""The record of a job in a run, for programs: plainbox(1), REPORT FORMAT."""
 
 import json
 import uuid
@@ -8,13 +8,23 @@ from datetime import UTC, datetime
 
 from . import __version__
 from .process import Ended
-from .runner import CANCELLED, DENIED, FAILED, PASSED, SKIPPED, TIMEOUT, Result
+from .runner import (
+    CANCELLED,
+    DENIED,
+    FAILED,
+    LOST,
+    PASSED,
+    SKIPPED,
+    TIMEOUT,
+    Result,
+)
 
 _STATUS = {
     PASSED: 'completed',
     FAILED: 'failed',
     TIMEOUT: 'timeout',
     CANCELLED: 'cancelled',
+    LOST: 'lost',
     SKIPPED: 'skipped',
     DENIED: 'denied',
 }

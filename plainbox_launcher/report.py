@@ -9,9 +9,18 @@ from gettext import ngettext
 
 from .catalogue import Job
 from .refusals import REFUSALS, cures
-from .runner import CANCELLED, DENIED, FAILED, PASSED, SKIPPED, TIMEOUT, Result
+from .runner import (
+    CANCELLED,
+    DENIED,
+    FAILED,
+    LOST,
+    PASSED,
+    SKIPPED,
+    TIMEOUT,
+    Result,
+)
 
-_ORDER = (PASSED, FAILED, TIMEOUT, CANCELLED, DENIED, SKIPPED)
+_ORDER = (PASSED, FAILED, TIMEOUT, CANCELLED, LOST, DENIED, SKIPPED)
 
 
 def shown(text: str) -> str:
@@ -32,7 +41,7 @@ def heading(number: int, total: int, job: Job) -> str:
 def verdict(result: Result) -> str:
     """The line below the output of a job."""
     word = _words()[result.outcome]
-    if result.outcome in (PASSED, FAILED, TIMEOUT, CANCELLED):
+    if result.ended or result.outcome in (PASSED, FAILED):
         text = _('{outcome} in {seconds} s')
         word = text.format(outcome=word, seconds=f'{result.seconds:.1f}')
     return f'    {word}{_detail(result)}'
@@ -134,6 +143,7 @@ def _words() -> dict[str, str]:
         FAILED: _('failed'),
         TIMEOUT: _('timed out'),
         CANCELLED: _('cancelled'),
+        LOST: _('lost'),
         DENIED: _('denied'),
         SKIPPED: _('skipped'),
     }

@@ -18,7 +18,7 @@ from .catalogue import INTERACTIVE, Catalogue, Job
 from .channel import Channel, TooOld
 from .process import Ended, follow
 from .refusals import refusal, told
-from .trusted import environ, execute, generate, rfc822, tree
+from .trusted import environ, execute, generate, rfc822, start, tree
 from .trusted.errors import Fault, Refused
 
 PASSED: Final = 'passed'
@@ -27,6 +27,7 @@ SKIPPED: Final = 'skipped'
 DENIED: Final = 'denied'
 TIMEOUT: Final = 'timeout'
 CANCELLED: Final = 'cancelled'
+LOST: Final = 'lost'
 
 _LOCALE: Final = ('LANGUAGE', 'LC_')
 
@@ -71,6 +72,7 @@ class Run:
         self.share = share
         self.created = time.time()
         self.view: tuple[str, ...] = ()
+        self.over = False  # whether its time ended before its jobs did
         self._terms = terms
         self._deadline = time.monotonic() + terms.timeout
         self._ends = ends
@@ -106,6 +108,7 @@ class Run:
                 self._ends.callback(self._channel.close)
                 self.view = self._channel.view
                 return
+        self.view = start.view()  # of which root's is the same
         command = elevate.warm_up_command(self.launcher)
         ended = follow(command, elevate.environment(), '/', live=False, own=False)
         if ended.status:
@@ -138,14 +141,22 @@ class Run:
         try:
             result = self._obstacle(job) or self._outcome(job)
         except Refused as refused:
-            ours = refused.code.startswith('PBL-GENERATOR')
-            outcome = FAILED if ours else DENIED
+            outcome = self._outcome_of(refused.code)
             result = Result(job, outcome, told(refused), code=refused.code)
         except (Fault, plan.PlanError) as fault:
             result = Result(job, FAILED, str(fault))
         self.outcomes[job.id] = result.outcome
         seconds = time.monotonic() - begun
         return result._replace(seconds=seconds, created=self.created, started=started)
+
+    def _outcome_of(self, code: str) -> str:
+        """What became of a job that was refused: it may have been its own fault.
+
+        Lost is the one that ran when the launcher went; the others do not begin.
+        """
+        if code == 'PBL-LOST' and LOST not in self.outcomes.values():
+            return LOST
+        return FAILED if code.startswith('PBL-GENERATOR') else DENIED
 
     def asks_root(self, job: Job) -> bool:
         """Whether root is needed for a job itself, or for what it requires."""
@@ -162,7 +173,7 @@ class Run:
         if job.id not in self._made:
             try:
                 made = [] if self._unmet_of(job) else self._generate(job)
-            except Refused:
+            except (Fault, Refused):
                 made = []
             self._made[job.id] = made or [job]
         return self._made[job.id]
@@ -199,6 +210,7 @@ class Run:
         if job.unit.plugin in INTERACTIVE:
             return Result(job, SKIPPED, _('a person has to do it'))
         if time.monotonic() > self._deadline:
+            self.over = True
             return Result(job, SKIPPED, _('the time for this run is over'))
         return None
 

@@ -326,6 +326,16 @@ def test_paths_behind_an_option(
         assert path == f'{HOME}/{own}'
 
 
+@pytest.mark.parametrize('between', [' ', '='])
+def test_reports(shell: Shell, own: str, between: str) -> None:
+    """plainbox(1): `--report json=FILE`."""
+    start = f'run --report{between}'
+    assert shell.completes(start).removeprefix('--report=') == 'json='
+    path = shell.completes(f'{start}json={HOME}/m')
+    path = path.removeprefix('--report=').removesuffix('/')
+    assert path == f'json={HOME}/{own}'
+
+
 def test_other_values_are_not_ids(shell: Shell) -> None:
     for option in ('--timeout', '--job-timeout'):
         assert shell.offers(f'run {option}') == []

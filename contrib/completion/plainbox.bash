@@ -16,6 +16,9 @@ _plainbox() {
             compopt -o default  # bash's own completion of paths
             return ;;
         --timeout:* | --job-timeout:*) return ;;
+        --report:* | *:--report=*)
+            _plainbox_reports
+            return ;;
     esac
     case $command:$current in
         :-*) choices=(-h --help --version) ;;
@@ -24,7 +27,8 @@ _plainbox() {
         special:-*) choices=(-h --help -J --list-job-hashes --provider) ;;
         list:-* | show:-*) choices=(-h --help --provider) ;;
         run:-*)
-            choices=(-h --help --job-timeout --launcher --per-job --provider --timeout) ;;
+            choices=(-h --help --job-timeout --launcher --per-job --provider --report)
+            choices+=(--timeout) ;;
         *:-*) choices=(-h --help) ;;
         list:* | show:* | run:*) mapfile -t choices < <(_plainbox_jobs) ;;
         explain:*) mapfile -t choices < <(_plainbox_codes) ;;
@@ -58,6 +62,17 @@ _plainbox_jobs() {
     done
     command plainbox special -J "${providers[@]}" < /dev/null 2> /dev/null |
         sed -n 's/^[0-9a-f]* //; /\\/d; /^[^-]/p; s/.*:://; /^[^-]/p'
+}
+
+# `json=`, and paths behind it.
+_plainbox_reports() {
+    local path=${current#--report=}
+    if [[ $path == json=* ]]; then
+        compopt -o default
+    else
+        compopt -o nospace
+        [[ json= != "$path"* ]] || COMPREPLY=(json=)
+    fi
 }
 
 _plainbox_codes() {

@@ -24,6 +24,16 @@ function __plainbox_jobs
     printf '%s\n' $ids
 end
 
+# `json=`, and paths behind it.
+function __plainbox_reports
+    set --local path (commandline -ct | string replace -- '--report=' '')
+    if string match --quiet -- 'json=*' $path
+        printf 'json=%s\n' (__fish_complete_path (string sub --start 6 -- $path))
+    else
+        echo json=
+    end
+end
+
 function __plainbox_codes
     command plainbox explain </dev/null 2>/dev/null | sed 's/ .*//; /^$/d'
 end
@@ -49,6 +59,8 @@ complete -c plainbox -n '__fish_seen_subcommand_from run' \
     -l job-timeout -x -d 'End each job after this time'
 complete -c plainbox -n '__fish_seen_subcommand_from run' \
     -l per-job -d 'Call pkexec for each root job'
+complete -c plainbox -n '__fish_seen_subcommand_from run' \
+    -l report -x -a '(__plainbox_reports)' -d 'Also write what became of each job'
 complete -c plainbox -n '__fish_seen_subcommand_from run' \
     -l timeout -x -d 'End the running job, skip the others'
 complete -c plainbox -n '__fish_seen_subcommand_from special' \

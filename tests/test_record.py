@@ -1,0 +1,438 @@
+# SPDX-License-Identifier: ISC
+"""Reports of a run: plainbox(1), REPORT FORMAT."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import HANGS, House
+from launching import cleared, digests, events
+from running import NAMESPACE, Ran, run
+
+UNITS = r"""
+id: own
+command: echo own ran; echo a warning >&2
+
+id: root
+user: root
+command: echo root ran; echo a warning >&2
+
+id: daemon
+user: daemon
+command: echo daemon ran
+
+id: fails
+command: exit 3
+
+id: fails-root
+user: root
+command: exit 125
+
+id: killed
+command: kill -9 $$
+
+id: killed-root
+user: root
+command: kill -9 $$
+
+id: limited
+timeout: 1
+command: echo begun; sleep infinity
+
+id: limited-root
+user: root
+timeout: 1
+command: echo begun; sleep infinity
+
+id: tidy-root
+user: root
+timeout: 1
+command: trap 'exit 7' TERM; sleep infinity & wait
+
+id: waits
+command: echo started; sleep infinity
+
+id: waits-root
+user: root
+command: echo started; sleep infinity
+
+id: leaves
+command: sleep 1000 & until grep -q sleep /proc/$!/comm; do :; done
+
+id: leaves-root
+user: root
+command: sleep 1000 & until grep -q sleep /proc/$!/comm; do :; done
+
+id: busy
+command: /usr/bin/python3 -c 'b = b"x" * (64 << 20); sum(range(3_000_000))'
+
+id: busy-root
+user: root
+command: /usr/bin/python3 -c 'b = b"x" * (64 << 20); sum(range(3_000_000))'
+
+id: unmet
+requires: thing.kind == 'B'
+command: echo unmet ran
+
+id: thing
+plugin: resource
+command: echo 'kind: A'
+
+id: broken
+plugin: resource
+command: echo no luck >&2; exit 5
+
+id: nobody
+user: nobody-such
+command: echo ran
+
+id: jobs
+plugin: local
+command: printf 'id: made-root\nuser: root\ncommand: echo made ran\n'
+
+id: odd
+command:
+ printf '\377\200 \355\240\200 \033[31m\0\007\177\r'
+ printf '\302\205\342\200\250"\\ \303\274\n'
+
+id: odd-root
+user: root
+command:
+ printf '\377\200 \355\240\200 \033[31m\0\007\177\r'
+ printf '\302\205\342\200\250"\\ \303\274\n'
+
+id: long
+command: seq 20000; echo end
+
+id: long-root
+user: root
+command: seq 20000; echo end
+"""
+HASH = digests(UNITS)
+REPORT = '/tmp/reports/report'
+FIELDS = {
+    *('id', 'job', 'hash', 'via', 'user', 'context', 'view', 'status', 'reason'),
+    *('code', 'created_at', 'started_at', 'completed_at', 'exit_code', 'signal'),
+    *('cpu_seconds', 'peak_kib', 'left_running', 'stdout', 'stderr'),
+}
+
+Record = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def _installed(house: House, _tidy: None) -> Iterator[None]:
+    house.check('install', '-d', '-o', 'tester', '/tmp/reports')
+    with house.provider('record', UNITS):
+        yield
+    house.check('rm', '-r', '/tmp/reports')
+
+
+def read(house: House, path: str = REPORT) -> list[Record]:
+    """The records of a report, each of which has all fields."""
+    whole = json.loads(house.path(path).read_bytes().decode())
+    assert whole.keys() == {'format', 'plainbox', 'jobs'}
+    version = house.check('plainbox', '--version').decode().strip()
+    assert (whole['format'], whole['plainbox']) == (1, version)
+    for record in whole['jobs']:
+        assert record.keys() == FIELDS
+    found: list[Record] = whole['jobs']
+    return found
+
+
+def reported(house: House, *jobs: str) -> tuple[Ran, list[Record]]:
+    ran = run(house, f'--report=json={REPORT}', *jobs)
+    return ran, read(house)
+
+
+def one(house: House, job: str) -> Record:
+    (record,) = reported(house, job)[1]
+    return record
+
+
+# Each field
+
+
+def test_who_it_is(house: House) -> None:
+    """A unique id, the job's id, what root knows it by, and as whom it ran."""
+    _, records = reported(house, 'own', 'root', 'daemon', 'own')
+    assert [record['job'] for record in records] == [
+        f'{NAMESPACE}::{id_}' for id_ in ('own', 'root', 'daemon')
+    ]
+    for record in records:
+        assert record['hash'] == HASH[record['job'].rpartition('::')[2]]
+        assert record['via'] is None
+        assert record['context'] is None
+    assert [record['user'] for record in records] == [None, 'root', 'daemon']
+    ids = {record['id'] for record in (*records, one(house, 'own'))}
+    assert len({uuid.UUID(id_) for id_ in ids}) == 4
+
+
+def test_via(house: House) -> None:
+    """Of a job that a local job prints, root has to know that one, too."""
+    record = one(house, 'made-root')
+    assert record['via'] == HASH['jobs']
+    command = ['--hash', record['hash'], '--via', record['via']]
+    assert house.pkexec(*command).stdout == b'made ran\n'
+
+
+def test_context(house: House) -> None:
+    """The field of the job; here is no session to run it in."""
+    with house.provider('shown', 'id: shown\nuser: x\ncontext: user-session\n'):
+        record = one(house, 'shown')
+    assert (record['context'], record['status']) == ('user-session', 'denied')
+
+
+STATUSES = {
+    'own': ('completed', None, None, 0, None),
+    'root': ('completed', None, None, 0, None),
+    'fails': ('failed', 'exit status 3', None, 3, None),
+    'fails-root': ('failed', 'exit status 125', None, 125, None),
+    'killed': ('failed', 'ended by signal 9', None, None, 9),
+    'killed-root': ('failed', 'ended by signal 9', None, None, 9),
+    'limited': ('timeout', 'it took more than its time', None, None, 15),
+    'limited-root': ('timeout', 'it took more than its time', None, None, 15),
+    'tidy-root': ('timeout', 'it took more than its time', None, 7, None),
+    'unmet': ('skipped', "requires thing.kind == 'B'", None, None, None),
+    'thing': ('completed', 'prints 1 record', None, None, None),
+    'broken': ('failed', f'{NAMESPACE}::broken: ended with 5: no luck', *[None] * 3),
+}
+
+
+@pytest.mark.parametrize('job', STATUSES)
+def test_statuses(house: House, job: str) -> None:
+    """Why, for people, and how its shell ended."""
+    record = one(house, job)
+    keys = ('status', 'reason', 'code', 'exit_code', 'signal')
+    assert tuple(record[key] for key in keys) == STATUSES[job]
+
+
+def test_denied(house: House) -> None:
+    """The code of a refusal. Nothing has run, so nothing has started."""
+    ran, (record, other) = reported(house, 'nobody', 'root')
+    assert ran.status == 3
+    assert (record['status'], record['code']) == ('denied', 'PBL-ACCOUNT')
+    assert record['reason'].startswith('PBL-ACCOUNT: there is no account nobody-such (')
+    assert record['started_at'] is record['exit_code'] is record['cpu_seconds'] is None
+    assert (record['stdout'], record['left_running']) == ('', [])
+    assert other['status'] == 'completed'
+
+
+def test_times(house: House) -> None:
+    """In UTC, ISO 8601; all jobs are created with the run, and run in turn."""
+    before = datetime.now(UTC)
+    _, records = reported(house, 'own', 'unmet', 'root')
+    after = datetime.now(UTC)
+    text = records[0]['created_at']
+    assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00', text)
+    assert {record['created_at'] for record in records} == {text}
+    created = datetime.fromisoformat(text)
+    assert abs(created - before) < after - before
+    last = created
+    for record in records:
+        if record['status'] == 'skipped':
+            assert record['started_at'] is None
+        else:
+            started = datetime.fromisoformat(record['started_at'])
+            assert started >= last
+            last = started
+        completed = datetime.fromisoformat(record['completed_at'])
+        assert completed >= last
+        last = completed
+
+
+def test_figures(house: House) -> None:
+    """Its CPU time, and the memory of its largest process."""
+    for record in reported(house, 'busy', 'busy-root')[1]:
+        assert record['cpu_seconds'] > 0.01
+        assert record['peak_kib'] > 64 << 10
+    for record in reported(house, 'own', 'root')[1]:
+        assert 0 <= record['cpu_seconds'] < 10
+        assert 0 < record['peak_kib'] < 64 << 10
+
+
+def test_what_is_left_running(house: House) -> None:
+    with cleared(house):
+        own, roots = reported(house, 'leaves', 'leaves-root')[1]
+    assert own['left_running'] == roots['left_running'] == ['sleep']
+    assert own['status'] == roots['status'] == 'completed'
+
+
+# Output
+
+
+def test_output(house: House) -> None:
+    """Both outputs, which were shown as well."""
+    ran, records = reported(house, 'own', 'root')
+    for record, who in zip(records, ('own', 'root'), strict=True):
+        assert record['stdout'] == f'{who} ran\n'
+        assert record['stderr'] == 'a warning\n'
+        assert f'{who} ran' in ran.lines
+
+
+@pytest.mark.parametrize('job', ['long', 'long-root'])
+def test_long_output(house: House, job: str) -> None:
+    """The last 64 KiB of each."""
+    text = ''.join(f'{n}\n' for n in range(1, 20001)) + 'end\n'
+    assert one(house, job)['stdout'] == text[-65536:]
+
+
+@pytest.mark.parametrize('job', ['odd', 'odd-root'])
+def test_odd_output(house: House, job: str) -> None:
+    """What is not UTF-8 is replaced; all else is as it was, also what is no text."""
+    command = ['plainbox', 'run', f'--report=json={REPORT}', job]
+    done = house.run(command)
+    (record,) = read(house)
+    shown = done.stdout.split(b'\n')[1] + b'\n'
+    assert record['stdout'] == shown.decode('utf-8', 'replace')
+    assert '\0\a\x7f\r\x85\u2028"\\ \u00fc\n' in record['stdout']
+    raw = house.path(REPORT).read_bytes()
+    assert not re.search(rb'[\0-\x09\x0b-\x1f]', raw)
+
+
+# The file
+
+
+@pytest.mark.parametrize(
+    ('path', 'why'),
+    [
+        ('/tmp/nowhere/report', 'No such file or directory'),
+        ('/usr/report', 'Permission denied'),
+        ('/tmp/reports', 'Is a directory'),
+    ],
+)
+def test_a_file_that_cannot_be_written(house: House, path: str, why: str) -> None:
+    """3, before any job runs and anybody is asked."""
+    ran = run(house, f'--report=json={path}', 'own', 'root')
+    assert (ran.status, ran.text) == (3, '')
+    assert ran.errors == f'plainbox: {path}: {why}\n'
+    assert events(house) == []
+
+
+@pytest.mark.parametrize('value', ['', 'json', 'json=', 'xml=/tmp/x', '/tmp/x'])
+def test_what_is_no_report(house: House, value: str) -> None:
+    """2: wrong usage."""
+    ran = run(house, '--report', value, 'own')
+    assert (ran.status, ran.text) == (2, '')
+    assert 'argument --report: write json=FILE' in ran.errors
+
+
+def test_a_full_disk(house: House) -> None:
+    """3: what is missing is said."""
+    ran = run(house, '--report=json=/dev/full', 'own')
+    assert ran.status == 3
+    assert ran.lines[-1] == '1 job: 1 passed'
+    assert ran.errors.endswith(': No space left on device\n')
+    assert 'Traceback' not in ran.errors
+
+
+def test_two_reports(house: House) -> None:
+    """The option may be given again; both are the same but for nothing."""
+    paths = [f'/tmp/reports/{name}' for name in ('a=b', 'ü c')]
+    run(house, *(f'--report=json={path}' for path in paths), 'own', 'root')
+    first, second = (read(house, path) for path in paths)
+    assert len(first) == 2
+    assert [r['stdout'] for r in first] == [r['stdout'] for r in second]
+
+
+def test_no_consent(house: House) -> None:
+    """No job ran, and the report says so."""
+    command = ['plainbox', 'run', '--report=json=/tmp/report', 'own', 'root']
+    try:
+        done = house.run(command, user='stranger')
+        assert done.returncode == 3
+        assert read(house, '/tmp/report') == []
+    finally:
+        house.check('rm', '/tmp/report')
+
+
+def heed() -> None:
+    """Heed Ctrl-C: what a shell started in the background does not, nor its own."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize('job', ['waits', 'waits-root'])
+def test_after_ctrl_c(house: House, job: str) -> None:
+    """It is written, too, and ends with the job that was cancelled."""
+    command = ['plainbox', 'run', f'--report=json={REPORT}', 'own', job, 'root']
+    with (
+        house.popen(command, stdout=subprocess.PIPE, before=heed) as process,
+        cleared(house),
+    ):
+        assert process.stdout
+        while process.stdout.readline() != b'started\n':
+            assert process.poll() is None
+        os.kill(process.pid, signal.SIGINT)
+        process.communicate(timeout=HANGS)
+    assert process.returncode == 130
+    first, last = read(house)
+    assert first['status'] == 'completed'
+    assert (last['job'], last['status']) == (f'{NAMESPACE}::{job}', 'cancelled')
+    assert (last['exit_code'], last['signal']) == (None, 15)
+    assert last['stdout'] == 'started\n'
+
+
+def test_a_lost_launcher(house: House) -> None:
+    with house.canary(
+        'keeper.py', 'tree.own_descendants()', 'os.kill(os.getppid(), 9)'
+    ):
+        ran, records = reported(house, 'root', 'own')
+    assert ran.status == 3
+    assert [record['code'] for record in records] == ['PBL-LOST', None]
+
+
+# The view
+
+
+def shut_in(house: House, *jobs: str) -> Ran:
+    """A run where / is read-only, as in a service with ProtectSystem=strict."""
+    person = 'setpriv --reuid=tester --regid=tester --init-groups'
+    script = f'mount -o remount,bind,ro / && exec {person} "$@"'
+    command = ['plainbox', 'run', f'--report=json={REPORT}', *jobs]
+    done = house.run(
+        ['unshare', '--mount', 'sh', '-c', script, 'sh', *command], user='root'
+    )
+    return Ran(done)
+
+
+def test_the_machine_as_it_is(house: House) -> None:
+    ran, records = reported(house, 'own', 'root')
+    assert [record['view'] for record in records] == [[], []]
+    assert ran.errors == 'a warning\n' * 2
+
+
+def test_a_sandbox(house: House) -> None:
+    """In what way the job did not see the machine as it is; people are warned."""
+    ran = shut_in(house, 'own', 'root')
+    own, roots = read(house)
+    assert ran.status == 0
+    assert roots['view'] == ['private-mounts', 'read-only-root']
+    assert 'read-only-root' in own['view']
+    assert ran.errors.splitlines()[0] == (
+        "plainbox: root's jobs see a sandbox instead of the machine: "
+        'private-mounts, read-only-root'
+    )
+
+
+def test_a_sandbox_without_root(house: House) -> None:
+    """Nobody is warned of what root's jobs see where there are none."""
+    ran = shut_in(house, 'own')
+    assert (ran.status, ran.errors) == (0, 'a warning\n')
+
+
+def test_the_jobs_of_a_file(house: House) -> None:
+    """In the order of the run, with what a job depends on."""
+    text = 'id: second\ndepends: first\ncommand: true\n\nid: first\ncommand: true\n'
+    with house.provider('order', text):
+        _, records = reported(house, 'second')
+    assert [Path(r['job']).name.rpartition('::')[2] for r in records] == [
+        'first',
+        'second',
+    ]

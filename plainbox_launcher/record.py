@@ -34,7 +34,11 @@ def in_json(
     results: Iterable[Result], views: tuple[Sequence[str], Sequence[str]]
 ) -> str:
     """All records of a run. `views` are those of one's own jobs, and of others'."""
-    jobs = [record(result, views[bool(result.job.user)]) for result in results]
+    jobs = [
+        # In a session it is the manager's view, of which we know nothing.
+        record(result, () if _context(result) else views[bool(result.job.user)])
+        for result in results
+    ]
     whole = {'format': 1, 'plainbox': __version__, 'jobs': jobs}
     return json.dumps(whole, ensure_ascii=False, indent=2) + '\n'
 
@@ -52,7 +56,7 @@ def record(result: Result, view: Sequence[str]) -> dict[str, object]:
         'hash': job.unit.checksum,
         'via': job.via.checksum if job.via else None,
         'user': job.unit.get('user') or None,
-        'context': job.unit.get('context') or None,
+        'context': _context(result),
         'view': list(view),
         'status': _STATUS[result.outcome],
         'reason': result.detail or None,
@@ -62,6 +66,10 @@ def record(result: Result, view: Sequence[str]) -> dict[str, object]:
         'completed_at': _time(result.started + result.seconds),
         **_process(ended),
     }
+
+
+def _context(result: Result) -> str | None:
+    return result.job.unit.get('context') or None
 
 
 def _process(ended: Ended | None) -> dict[str, object]:

@@ -13,9 +13,9 @@ The contract. Whoever changes a file in here checks it against each line.
     opened rather than the name it asked for, and MUST run the very bytes that
     it hashed.
  5. It MUST have written to the system log before a job starts.
- 6. It MUST NOT ask polkit, speak D-Bus or touch what belongs to a user, unless it
-    has become that user: pkexec has decided before the first line of this room is
-    reached.
+ 6. It MUST NOT ask polkit, which pkexec has done before the first line of this room
+    is reached; nor touch what belongs to a user, unless it has become that user. For
+    a job in a session it asks logind, by loginctl(1).
  7. It MUST end what it starts when it gives up on it, with all descendants.
 
 Reading order: `launcher` is the road; then, as the road meets them,
@@ -32,6 +32,7 @@ Reading order: `launcher` is the road; then, as the road meets them,
     job           one job, from request to ending
     generate      --via: the jobs that a local job prints
     account       the account that a job runs as, and becoming it
+    desktop       the session of whoever sits at the machine
     environ       what a job finds in its environment
     execute       fork, exec, wait
     tree          all that we started: counting and ending it

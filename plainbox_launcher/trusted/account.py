@@ -118,6 +118,6 @@ def _leave_keyring() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     number = _KEYCTL.get(os.uname().machine, _KEYCTL_ELSEWHERE)
     failed = libc.syscall(number, _JOIN_SESSION_KEYRING, None) < 0
-    # A kernel without keys has no such call.
-    if failed and ctypes.get_errno() != errno.ENOSYS:
+    # A kernel without keys has no such call, and containers forbid it to everybody.
+    if failed and ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):
         raise OSError(ctypes.get_errno(), 'the keyring cannot be left')

@@ -9,7 +9,7 @@
 4. One job runs at a time, in the care of a keeper. The loop here never waits for
    anything but news, neither for a job nor for the runner to listen.
 5. When the channel ends, however that comes, so does all that was started.
-"""
+   a job nor for the runner to listen.
 
 import os
 import select

@@ -14,7 +14,6 @@ import os
 import resource
 import signal
 import sys
-from contextlib import suppress
 from typing import Final
 
 from . import tree
@@ -148,12 +147,25 @@ def view() -> tuple[str, ...]:
     job finds in there may not be so outside.
     """
     words = []
-    with suppress(OSError):
-        if os.readlink('/proc/self/ns/mnt') != os.readlink('/proc/1/ns/mnt'):
-            words.append('private-mounts')
+    if _has_private_mounts():
+        words.append('private-mounts')
     if os.statvfs('/').f_flag & os.ST_RDONLY:
         words.append('read-only-root')
     with open('/proc/self/status', encoding='utf-8', errors='replace') as status:
         if any(line.split() == ['NoNewPrivs:', '1'] for line in status):
             words.append('no-new-privileges')
     return tuple(words)
+
+
+def _has_private_mounts() -> bool:
+    """Whether our mounts are not those of the first process, as far as we can see.
+
+    Where we may not look at it, a root that follows another gives us away:
+    mount_namespaces(7), proc_pid_mountinfo(5).
+    """
+    try:
+        return os.readlink('/proc/self/ns/mnt') != os.readlink('/proc/1/ns/mnt')
+    except OSError:
+        with open('/proc/self/mountinfo', encoding='utf-8', errors='replace') as mounts:
+            found = [line.split(' ') for line in mounts]
+        return any(word[4] == '/' and 'master:' in ' '.join(word) for word in found)

@@ -43,6 +43,14 @@ command: id --user --name
 id: channel/keeping
 command: pkcheck --list-temp
 
+id: channel/session
+context: user-session
+command: echo "$(id -un) $XDG_SESSION_TYPE $XDG_RUNTIME_DIR $PWD"; exit 7
+
+id: channel/lingers
+context: user-session
+command: setsid sleep 8888 & trap '' TERM; sleep 8888; sleep 8888
+
 id: channel/stays
 user: root
 command:
@@ -251,3 +259,40 @@ def test_the_view_of_a_service(
     assert (record['view'], record['status']) == (view, 'completed')
     warning = "plainbox: root's jobs see a sandbox instead of the machine: "
     assert done.stderr == (f'{warning}{", ".join(view)}\n' if view else '')
+
+
+# In whose session
+
+SESSION = 'plainbox run channel/session channel/lingers --job-timeout 3'
+SAID = r'tester tty /run/user/\d+ \S*/plainbox-[0-9a-f]{16}\n'
+
+
+@pytest.mark.parametrize('way', ['ssh', 'service'])
+def test_a_job_in_the_session_of_another(
+    person: Console, machine: Machine, way: str
+) -> None:
+    """plainbox-job(5): in the active session at the machine's own seat, whoever's that
+
+    is, also if its caller is a service or is logged in from elsewhere; output, exit
+    status and time limit as for any job.
+    """
+    assert person.enter('true').status == 0
+    with machine.unattended('member'):
+        if way == 'ssh':
+            done = machine.ssh('member', SESSION)
+        else:
+            done = machine.run(*SERVICE.split(), *SESSION.split())
+    first, second = done.stdout.split('\n[2/2] ')
+    assert re.search(SAID, first), done
+    assert first.endswith('s: exit status 7'), done
+    assert '\n    timed out in ' in second, done
+    assert done.returncode == 1
+    assert machine.run('pgrep', '--full', 'sleep 8888').stdout == ''
+
+
+def test_nobody_is_at_the_machine(machine: Machine) -> None:
+    """An own code, and what to do."""
+    with provided(machine), machine.unattended('member'):
+        done = machine.ssh('member', 'plainbox run channel/session')
+    assert done.returncode == 3
+    assert 'denied: PBL-SESSION-NONE: ' in done.stdout or 'REMOTE: ' in done.stdout

@@ -59,7 +59,11 @@ def test_working_directory(
     assert (done.returncode, done.stderr) == (0, b'')
 
 
-@pytest.mark.canary('execute.py', 'else:\n                _remove(path)\n', 'else:\n                pass\n')
+@pytest.mark.canary(
+    'execute.py',
+    'else:\n                _remove(path)\n',
+    'else:\n                pass\n',
+)
 def test_the_working_directory_is_removed(house: House) -> None:
     """Whatever lies in it."""
     command = """

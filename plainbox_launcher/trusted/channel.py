@@ -6,10 +6,10 @@
 2. Frames come in order: hello, announcements, open; then what is to run. What is
    malformed, out of order or comes with the wrong number of descriptors ends it.
 3. Nothing runs that was not announced before the channel opened.
-4. One job runs at a time, in the care of a keeper. The loop here never waits for
-   anything but news, neither for a job nor for the runner to listen.
-5. When the channel ends, however that comes, so does all that was started.
+4. One job runs at a time, in the care of a keeper. The loop here waits neither for
    a job nor for the runner to listen.
+5. When the channel ends, however that comes, so does all that was started.
+"""
 
 import os
 import select
@@ -34,6 +34,7 @@ from .keeper import Keeper
 _MAX_KEEPERS: Final = 64
 _MAX_UNSENT: Final = 256  # frames
 _MAX_FDS: Final = 253  # of one message, SCM_MAX_FD
+_SCM_PIDFD: Final = 4  # comes if the runner asks for it, <linux/socket.h>
 _CREDENTIALS: Final = struct.Struct('3i')  # struct ucred: pid, uid, gid: unix(7)
 _ROOM: Final = socket.CMSG_SPACE(4 * _MAX_FDS) + socket.CMSG_SPACE(_CREDENTIALS.size)
 
@@ -42,7 +43,7 @@ def serve(caller: Caller, given: dict[bytes, bytes]) -> int:
     """Serve the runner on descriptor 0 until it goes; returns 0. Raises Refused."""
     with _take_over() as sock:
         runner = _runner(sock, caller)
-        os.setsid()  # the terminal's Ctrl-C and Ctrl-Z are the runner's
+        _leave_terminal()
         channel = Channel(sock, runner, World(caller, given, library.load(), {}))
         try:
             channel.attend()
@@ -232,6 +233,16 @@ def _take_over() -> socket.socket:
     return sock
 
 
+def _leave_terminal() -> None:
+    """The Ctrl-C and Ctrl-Z there are the runner's."""
+    if os.getsid(0) == os.getpid():
+        return
+    try:
+        os.setsid()
+    except PermissionError:
+        raise Refused('PBL-CHANNEL', 'it leads a group of processes') from None
+
+
 def _runner(sock: socket.socket, caller: Caller) -> int:
     """The process that made the socket pair. Raises Refused if it is not our caller."""
     credentials = sock.getsockopt(
@@ -250,7 +261,7 @@ def _ancillary(
     fds: list[int] = []
     sender = None
     for level, kind, data in control:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+        if level == socket.SOL_SOCKET and kind in (socket.SCM_RIGHTS, _SCM_PIDFD):
             fds += [n for (n,) in struct.iter_unpack('i', data[: len(data) // 4 * 4])]
         elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
             sender = _CREDENTIALS.unpack(data)[:2]

@@ -186,7 +186,7 @@ def run(
             how = None
             with suppress(Refused):  # it is ended, even if nobody knows how
                 how = finish(grace) if finish else None
-            ended = tree.end_tree(grace, pid)
+            ended = tree.end_tree(grace, pid, control=control)
             ended = how or ended
             if stopped.signal:  # whatever the job made of it
                 ended = ended._replace(status=-stopped.signal)
@@ -340,7 +340,7 @@ def _wait(
                 if fd in texts and not _take(fd, texts[fd], max_bytes):
                     poll.unregister(fd)
                 if fd == control:
-                    raise Stopped('cancel' if os.read(fd, 1) else 'closed')
+                    raise Stopped('cancel' if tree.heard(fd) else 'closed')
             if time.monotonic() > deadline:
                 raise Stopped('timeout')
             if stops := signal.sigpending() & STOPS:

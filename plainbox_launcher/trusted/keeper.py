@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from . import environ, frames, job, tree
 from .commandline import Request
-from .errors import Refused
+from .errors import Refused, printable
 from .frames import Ended, Frame, Refusal, Run, Started
 from .job import Terms, World
 
@@ -90,7 +90,7 @@ def _perform(run: Run, world: World, terms: Terms) -> Ended:
 
 def refusal(number: int, refused: Refused) -> Refusal:
     """A refusal as a frame, on one line whatever its fact holds."""
-    return Refusal(number, refused.code, refused.fact.replace('\0', ' '), refused.hint)
+    return Refusal(number, refused.code, printable(refused.fact), refused.hint)
 
 
 def received(control: socket.socket) -> Frame | bytes | Refused | None:

@@ -45,11 +45,17 @@ def own_descendants() -> None:
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def end_tree(grace: float, main: int = 0, spare: Container[int] = ()) -> Ended:
+def end_tree(
+    grace: float,
+    main: int = 0,
+    spare: Container[int] = (),
+    control: int | None = None,
+) -> Ended:
     """End our descendants: TERM, `grace` seconds, KILL, until none is left.
 
     A generation at a time: the children of what died are our children then. Those
-    of our children that are in `spare` are let be. Returns how `main` ended. Raises
+    of our children that are in `spare` are let be. Grace ends when the other side of
+    `control` does. Returns how `main` ended. Raises
     Refused if for GRACE after KILL nothing changes, since the kernel holds a
     process, or if there is no end to them.
     """
@@ -59,6 +65,8 @@ def end_tree(grace: float, main: int = 0, spare: Container[int] = ()) -> Ended:
     ended = Ended(-signal.SIGKILL)
     while pids := {pid for pid in children() if pid not in spare}:
         now = time.monotonic()
+        if control is not None and is_closed(control):
+            deadline = min(deadline, now)
         if pids != told:
             deadline = max(deadline, now)
         if now > deadline + GRACE or now > started + grace + _PATIENCE:
@@ -83,8 +91,23 @@ def hold(control: int) -> None:
         while True:
             while reap(-1)[0]:
                 pass
-            if poll.poll(TICK) and not os.read(control, 1):
+            if poll.poll(TICK) and not heard(control):
                 end_tree(HURRY)
+
+
+def heard(control: int) -> bytes:
+    """What the channel says: a byte to cancel; none at the end."""
+    try:
+        return os.read(control, 1)
+    except ConnectionError:  # it did not hear all that we said
+        return b''
+
+
+def is_closed(control: int) -> bool:
+    """Whether the channel is gone."""
+    poll = select.poll()
+    poll.register(control, 0)
+    return bool(poll.poll(0))  # which tells of nothing but POLLHUP and POLLERR
 
 
 def reap(pid: int) -> tuple[int, Ended]:

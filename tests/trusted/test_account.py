@@ -377,7 +377,7 @@ HANGING = """
     say(subprocess.run(left, stdout=subprocess.PIPE).stdout)
     talker.close()
 """
-ENDS = 'ended = tree.end_tree(grace, pid)'
+ENDS = 'ended = tree.end_tree(grace, pid, control=control)'
 
 
 @pytest.mark.canary('execute.py', ENDS, 'os.kill(pid, 15); ended = Ended(-15)')

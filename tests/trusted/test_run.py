@@ -273,7 +273,7 @@ def test_ctrl_c(house: House) -> None:
     assert events(house) == ['start', 'end']
 
 
-ENDS = 'ended = tree.end_tree(grace, pid)\n'
+ENDS = 'ended = tree.end_tree(grace, pid, control=control)\n'
 
 
 def test_ctrl_c_where_the_caller_ignored_it(house: House) -> None:

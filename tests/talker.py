@@ -7,14 +7,12 @@ through pkexec; root starts it directly, which is faster.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import random
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,8 +41,8 @@ CALL = PKEXEC if os.geteuid() else PKEXEC[2:]
 
 __all__ = [
     'CALL', 'Announce', 'Cancel', 'Ended', 'Hello', 'Open', 'Ready', 'Refusal', 'Run',
-    'Started', 'Talker', 'alive', 'contextlib', 'frames', 'hashlib', 'os', 'pair',
-    'random', 'say', 'socket', 'subprocess', 'sys', 'threading', 'time', 'wait',
+    'Started', 'Talker', 'call', 'contextlib', 'frames', 'of_root', 'os', 'pair',
+    'random', 'say', 'socket', 'subprocess', 'sys', 'time', 'wait',
 ]  # fmt: skip
 
 
@@ -67,8 +65,8 @@ class Talker:
         """The next frame; None at the end."""
         try:
             data = self.socket.recv(frames.MAX_FRAME)
-        except ConnectionError:
-            return None
+        except ConnectionResetError:  # that frames of ours were not read comes first
+            data = self.socket.recv(frames.MAX_FRAME)
         return frames.decode(data) if data else None
 
     def open(self, *announced: str) -> 'Talker':
@@ -166,14 +164,15 @@ def null() -> Iterator[int]:
         os.close(fd)
 
 
-def alive(word: str) -> list[int]:
-    """The processes that have this word in their command line."""
-    found = []
+def of_root() -> set[int]:
+    """The processes of root's that are alive and none of the launcher's own."""
+    found = set()
     for entry in Path('/proc').glob('[0-9]*'):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            words = (entry / 'cmdline').read_bytes().split(b'\0')
-            if word.encode() in words:
-                found.append(int(entry.name))
+            name, rest = (entry / 'stat').read_text().split('(')[1].rsplit(')', 1)
+            launcher = LAUNCHER.rpartition('/')[2].startswith(name)
+            if entry.stat().st_uid == 0 and rest.split()[0] != 'Z' and not launcher:
+                found.add(int(entry.name))
     return found
 
 

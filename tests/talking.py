@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import textwrap
@@ -14,6 +15,7 @@ from typing import Any
 
 from house import CHECKOUT, HANGS, House
 from launching import others
+from probe import PROGRAM
 
 from plainbox_launcher.trusted import frames
 
@@ -57,9 +59,16 @@ class Conversation:
         self.process = process
 
     def hear(self) -> list[Any]:
-        """What it says next."""
-        assert self.process.stdout
-        return heard(self.process.stdout.readline())
+        """What it says next; nothing at the end."""
+        out = self.process.stdout
+        assert out
+        assert select.select([out], [], [], HANGS)[0], 'nothing is said'
+        line = out.readline()
+        return heard(line) if line else []
+
+    def rest(self) -> list[Any]:
+        """What it says until it ends."""
+        return [each for said in iter(self.hear, []) for each in said]
 
     def go_on(self) -> None:
         """End its wait()."""
@@ -69,8 +78,8 @@ class Conversation:
 
     @property
     def channel(self) -> int:
-        """The launcher, which is its only child."""
-        return only(children(self.process.pid))
+        """The launcher."""
+        return only({pid for pid in children(self.process.pid) if is_launcher(pid)})
 
     @property
     def keepers(self) -> set[int]:
@@ -84,7 +93,7 @@ def conversation(
     """Starts a snippet. At the end of the block it is killed, if it still runs."""
     pipe = subprocess.PIPE
     with house.popen(
-        words(snippet, **names), user=user, stdin=pipe, stdout=pipe
+        words(snippet, **names), user=user, stdin=pipe, stdout=pipe, bufsize=0
     ) as process:
         try:
             yield Conversation(process)
@@ -104,6 +113,10 @@ def children(pid: int) -> set[int]:
     return found
 
 
+def is_launcher(pid: int) -> bool:
+    return PROGRAM.startswith(Path(f'/proc/{pid}/comm').read_text().rstrip())
+
+
 def only(pids: set[int]) -> int:
     (pid,) = pids
     return pid
@@ -117,7 +130,7 @@ def emptied(house: House, *spared: int) -> float:
     begun = time.monotonic()
     while left := others(house) - set(spared):
         seconds = time.monotonic() - begun
-        assert seconds < HANGS / 4, [house.processes().get(pid) for pid in left]
+        assert seconds < HANGS / 6, [house.processes().get(pid) for pid in left]
         time.sleep(0.005)
     return time.monotonic() - begun
 

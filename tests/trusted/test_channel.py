@@ -6,6 +6,7 @@ test_endings.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 
@@ -13,7 +14,9 @@ import pytest
 from house import House
 from probe import (
     GOLDEN,
+    HOME,
     SHOW,
+    UNKNOWN,
     checksum,
     environment,
     installed,
@@ -298,6 +301,20 @@ def test_the_terminal_is_the_runners(house: House) -> None:
     assert said == [False]
 
 
+def test_a_runner_may_give_it_a_session(house: House) -> None:
+    """A runner that starts pkexec in a session of its own has done that already."""
+    with installed(house, job('exit 3')) as (hash_,):
+        (ended,) = talk(
+            house,
+            """
+            talker = Talker(start_new_session=True).open(hash + ':')
+            say(talker.run(hash)[0])
+            """,
+            hash=hash_,
+        )
+    assert ended.status == 3
+
+
 # Local jobs
 
 COUNTED = '/tmp/counted'  # a byte for each time that the local job ran
@@ -415,6 +432,26 @@ def test_a_local_job_is_cancelled(house: House, runs: Callable[[], int]) -> None
     assert runs() == 2
 
 
+def test_any_refusal_is_told(house: House) -> None:
+    """A refusal is one line of text, whatever the names in it are."""
+    with installed(house, job('true')):
+        name = f'{HOME}/units/'.encode() + b'\xff\n\x1b.pxu'
+        path = os.fsencode(house.path('/')) + name
+        with open(path, 'wb'):
+            os.chmod(path, 0o666)
+        (refused,) = talk(
+            house,
+            """
+            talker = Talker().open(unknown + ':')
+            say(talker.run(unknown)[0])
+            """,
+            unknown=UNKNOWN,
+        )
+    assert refused.code == 'PBL-NO-JOB'
+    assert r'\udcff\n\x1b.pxu: ' in refused.fact
+    assert refused.fact.isprintable()
+
+
 # Who waits for what
 
 
@@ -482,6 +519,7 @@ def test_cancel(house: House) -> None:
 # What goes on behind
 
 
+@pytest.mark.canary('execute.py', 'cause, tree.names())', 'cause, ())')
 def test_a_job_that_leaves_something(house: House) -> None:
     """What a job leaves running is named, and let be until the channel ends.
 
@@ -508,7 +546,7 @@ def test_a_job_that_leaves_something(house: House) -> None:
     ):
         ended, out, second = talk_.hear()
         running = sorted(house.processes().values())
-        assert running.count('sleep') == 2
+        assert running.count('sleep') >= 2
         talk_.go_on()
         closed = talk_.hear()
         left = {pid for pid, name in house.processes().items() if name == 'sleep'}

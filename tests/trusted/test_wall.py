@@ -33,7 +33,7 @@ MODULES: Final = {
     *('socket', 'stat', 'struct', 'sys', 'time', 'typing'),
 }
 
-MOST_LINES: Final = 2150
+MOST_LINES: Final = 2200
 
 
 def trees(room: Path) -> dict[str, ast.Module]:

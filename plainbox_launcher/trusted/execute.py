@@ -182,7 +182,9 @@ def run(
                 ended = finish(tree.GRACE)
         except Stopped as stopped:
             cause = stopped.cause
-            grace = tree.HURRY if cause == 'closed' else tree.GRACE
+            grace = tree.GRACE
+            if cause == 'closed':
+                grace, control = tree.HURRY, None
             how = None
             with suppress(Refused):  # it is ended, even if nobody knows how
                 how = finish(grace) if finish else None

@@ -5,9 +5,9 @@ import fcntl
 import io
 import os
 import re
-import time
 import struct
 import termios
+import time
 from typing import NamedTuple
 
 from machine.base import PASSWORDS

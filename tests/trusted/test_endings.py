@@ -150,7 +150,6 @@ def test_a_job_that_ends_when_told_is_not_killed(house: House) -> None:
     assert (frame.status, frame.cause, out) == (7, 'cancel', b'tidied\n')
 
 
-@pytest.mark.xfail(strict=True, reason='end_tree() gives no grace once control closes')
 def test_a_job_is_told_that_the_channel_ends(house: House) -> None:
     """TERM comes first then, too, though KILL follows after a second."""
     tidy = "trap 'touch /tmp/tidied; exit' TERM; echo; while :; do sleep 0.05; done"

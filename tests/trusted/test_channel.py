@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from house import House
+from launching import others
 from probe import (
     GOLDEN,
     HOME,
@@ -526,8 +527,11 @@ def test_a_job_that_leaves_something(house: House) -> None:
     Its result comes at once. The next job runs beside what was left.
     """
     leaves = """
-    sleep 1000 & setsid sleep 2000 &
-    until [ "$(ps -o comm= --ppid $$ | grep -c sleep)" = 2 ]; do :; done
+    sleep 1000 & one=$!
+    setsid sleep 2000 & two=$!
+    for pid in $one $two; do
+        until read name </proc/$pid/comm; [ $name = sleep ]; do :; done
+    done
     exit 5
     """
     with (
@@ -549,7 +553,7 @@ def test_a_job_that_leaves_something(house: House) -> None:
         assert running.count('sleep') >= 2
         talk_.go_on()
         closed = talk_.hear()
-        left = {pid for pid, name in house.processes().items() if name == 'sleep'}
+        left = [pid for pid in others(house) if pid != talk_.process.pid]
     emptied(house)
     assert (ended.status, ended.left, ended.cause) == (5, ('sleep', 'sleep'), 'exit')
     assert (out, second.left) == (b'on\n', ())

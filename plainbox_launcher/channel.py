@@ -168,7 +168,10 @@ class Channel:
     def _receive(self, flags: int = 0) -> frames.Frame | None:
         """The next frame; None at the end, or where we do not understand it."""
         try:
-            data = self._socket.recv(frames.MAX_FRAME, flags)
+            try:
+                data = self._socket.recv(frames.MAX_FRAME, flags)
+            except ConnectionResetError:  # told once, before what was said last
+                data = self._socket.recv(frames.MAX_FRAME, flags)
             return frames.decode(data) if data else None
         except (ConnectionError, frames.Malformed):
             return None

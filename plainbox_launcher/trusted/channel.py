@@ -140,8 +140,11 @@ class Channel:
 
     def _run(self, run: Run, fds: tuple[int, int, int]) -> None:
         try:
-            if self._running or len(self._keepers) >= _MAX_KEEPERS:
+            if self._running:
                 raise Refused('PBL-BUSY', 'another job runs')
+            if len(self._keepers) >= _MAX_KEEPERS:
+                fact = 'too many jobs have left something running'
+                raise Refused('PBL-BUSY', fact)
             if not self._announced & {f'{run.hash}:{run.via}', f'{run.via}:'}:
                 raise Refused('PBL-NOT-ANNOUNCED', 'the job was not announced')
             _require_files(fds)
@@ -270,6 +273,13 @@ def _ancillary(
 
 def _require_files(fds: tuple[int, int, int]) -> None:
     """Descriptors of a job are for reading and writing: no directories, no O_PATH."""
-    for fd in fds:
-        if stat.S_ISDIR(os.fstat(fd).st_mode) or fcntl(fd, F_GETFL) & os.O_PATH:
-            raise Refused('PBL-DESCRIPTOR', 'a descriptor of the job is no open file')
+    try:
+        fit = [
+            not stat.S_ISDIR(os.fstat(fd).st_mode)
+            and not fcntl(fd, F_GETFL) & os.O_PATH
+            for fd in fds
+        ]
+    except OSError:  # as of a file system that is closed to root
+        fit = [False]
+    if not all(fit):
+        raise Refused('PBL-DESCRIPTOR', 'a descriptor of the job is no open file')

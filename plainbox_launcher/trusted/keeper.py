@@ -23,6 +23,7 @@ from .frames import Ended, Frame, Refusal, Run, Started
 from .job import Terms, World
 
 GENERATED: Final = b'generated'
+_MAX_NAMED: Final = 256  # processes that a job left, of which the names have room
 _EVERY_FD: Final = 2**31 - 1
 
 
@@ -85,7 +86,8 @@ def _perform(run: Run, world: World, terms: Terms) -> Ended:
     request = Request('channel', run.hash, run.via, variables)
     ended, seconds, cause, left = job.perform(request, world, terms)
     wall, cpu = round(seconds * 1e6), round(ended.cpu * 1e6)
-    return Ended(run.number, ended.status, wall, cpu, ended.peak, cause, left)
+    named = left[:_MAX_NAMED]
+    return Ended(run.number, ended.status, wall, cpu, ended.peak, cause, named)
 
 
 def refusal(number: int, refused: Refused) -> Refusal:

@@ -132,6 +132,10 @@ def reap_all(main: int) -> Ended | None:
 
 def children() -> set[int]:
     """The processes whose parent we are."""
+    try:  # mostly there is none, and to look for them is slow
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return set()
     me = os.getpid()
     pids = {int(name) for name in os.listdir('/proc') if name.isdigit()}
     return {pid for pid in pids if _parent(pid) == me}

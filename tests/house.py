@@ -39,6 +39,7 @@ ACTION = 'org.freedesktop.policykit.pkexec.run-plainbox-job'
 POLICY = f'/usr/share/polkit-1/actions/{ACTION}.policy'
 RULES = '/etc/polkit-1/rules.d/49-plainbox-launcher.rules'
 GROUP = 'plainbox'
+HOMES = ('--create-home', '--key', 'HOME_MODE=0755')  # Debian 13 says 0700
 DAEMONS = frozenset({'cat', 'dbus-daemon', 'polkitd'})  # cat: the first process
 TOOLS = ('dbus-daemon', 'dbus-send', 'pkaction', 'pkexec', 'unshare', 'useradd')
 CRASHES = (b'Traceback (most recent call last)', b'PBL-INTERNAL')
@@ -70,6 +71,9 @@ mount --bind -o ro "$checkout" root{CHECKOUT}
 mount -t overlay -o lowerdir=/dev,upperdir=dev,workdir=dev-work house root/dev
 mkdir -p root/dev/pts root/dev/shm
 mount -t devpts -o mode=620,gid=5,ptmxmode=666 house root/dev/pts
+for node in null zero full random urandom tty; do  # in some containers mounts
+    ! mountpoint -q /dev/$node || mount --bind /dev/$node root/dev/$node
+done
 mount --bind shm root/dev/shm
 mount --bind tmp root/tmp
 mount --bind var-tmp root/var/tmp
@@ -157,6 +161,8 @@ class House:
             become(user)
             os.chdir(cwd)
             os.umask(umask)
+            # A shell that puts us in the background may have had it ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             if parent:
                 fork_and_mirror()
             if before:
@@ -385,7 +391,7 @@ class House:
         assert LAUNCHER.encode() in installed.splitlines(), installed
         self.check('groupadd', '--force', '--system', GROUP)
         for user in ('tester', 'stranger'):
-            self.check('useradd', '--create-home', '--shell', '/bin/bash', user)
+            self.check('useradd', *HOMES, '--shell', '/bin/bash', user)
         self.check('usermod', '--append', '--groups', GROUP, 'tester')
         example = self.path(f'{CHECKOUT}/contrib/polkit/rules.d/{Path(RULES).name}')
         put(self.path(RULES), example.read_bytes())

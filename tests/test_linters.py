@@ -26,7 +26,8 @@ def project() -> list[Path]:
 
     def files(folder: Path) -> Iterator[Path]:
         for path in folder.iterdir():
-            if path.name in MADE or path.name.endswith(('_cache', '.egg-info')):
+            made = path.name in MADE and path.is_dir()
+            if made or path.name.endswith(('_cache', '.egg-info')):
                 continue
             if path.is_dir():
                 yield from files(path)

@@ -69,6 +69,8 @@ class Machine:
     ) -> None:
         self.release = release
         self.console = console
+        stty = ('stty', '--all', '--file=/dev/console')
+        console.hides = lambda: ' -echo ' in self.check(*stty)
         self.cell = cell
         self.packaged = packaged
         # Its first process has a number in the cell, the cell's has one here.

@@ -7,7 +7,7 @@ import os
 import re
 import struct
 import termios
-import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from machine.base import PASSWORDS
@@ -48,6 +48,7 @@ class Console:
         from pexpect import EOF, TIMEOUT, fdpexpect  # type: ignore[import-untyped]
 
         self._ends = [TIMEOUT, EOF]
+        self.hides: Callable[[], bool] = bool  # says if nobody sees what is typed
         self._seen = io.StringIO()
         self._tty = fdpexpect.fdspawn(
             descriptor, timeout=HANGS, encoding='utf-8', codec_errors='replace'
@@ -83,8 +84,8 @@ class Console:
         while self.wait(SHELL, QUESTION) == 1:
             asked += 1
             assert answer, f'asked for a password: {self.seen[start:]}'
-            # The question comes before the echo goes, and with that what was typed.
-            time.sleep(0.5)
+            # pkexec asks first; then it hides what is typed, and forgets what was.
+            assert any(self.hides() for _ in range(HANGS)), 'the answer would be seen'
             self.type(answer)
         text = self.seen[start:].partition('\n')[2].rpartition('\n')[0]
         self.type('echo $?\r')

@@ -15,7 +15,6 @@ from .trusted.unit import Unit, words
 _DURATION: Final = re.compile(
     r'(?=[0-9])(?:([0-9]+)h)?[ :]*(?:([0-9]+)m)?[ :]*(?:([0-9]+(?:\.[0-9]+)?)s?)?'
 )
-_IMPORT: Final = re.compile(r'from\s+(\S+)\s+import\s+(\S+?)(?:\s+as\s+(\w+))?')
 
 
 class PlanError(Exception):
@@ -56,7 +55,7 @@ def arrange(selected: Sequence[Job], jobs: Sequence[Job]) -> list[Job]:
 
 def dependencies(unit: Unit) -> list[str]:
     """The full ids of the jobs that must have passed before this one."""
-    return sorted(_full(id_, unit) for id_ in words(unit.get('depends')))
+    return sorted(unit.full(id_) for id_ in words(unit.get('depends')))
 
 
 def requirements(unit: Unit) -> list[str]:
@@ -91,12 +90,7 @@ def time_limit(unit: Unit, default: float | None) -> float:
 
 def resource_ids(unit: Unit, names: Iterable[str]) -> dict[str, str]:
     """The full id of each resource job that is called by these names."""
-    imports = {}
-    for line in unit.get('imports').splitlines():
-        if match := _IMPORT.fullmatch(line.strip()):
-            namespace, id_, name = match.groups()
-            imports[name or id_] = f'{namespace}::{id_}'
-    return {name: imports.get(name) or _full(name, unit) for name in names}
+    return {name: unit.resource(name) for name in names}
 
 
 def _arrange(job: Job, known: Mapping[str, Job], arranged: dict[str, Job]) -> None:
@@ -116,10 +110,6 @@ def _arrange(job: Job, known: Mapping[str, Job], arranged: dict[str, Job]) -> No
             raise PlanError(reason.format(circle=circle))
         else:
             path[id_] = known[id_]
-
-
-def _full(id_: str, unit: Unit) -> str:
-    return id_ if '::' in id_ else f'{unit.provider.namespace}::{id_}'
 
 
 def suggestion(word: str, known: Sequence[str], likeness: float) -> str:

@@ -25,13 +25,19 @@ _SHORT: Final = {
 }
 _SPECIAL: Final = re.compile(r'[^ !#-\[\]-~]')
 
+_IMPORT: Final = re.compile(r'from\s+(\S+)\s+import\s+(\S+?)(?:\s+as\s+(\w+))?')
+
 
 class Unit(NamedTuple):
-    """A record together with the provider that it came from. Read-only."""
+    """A record together with the provider that it came from. Read-only.
+
+    `digest` is the hash of a unit that a template made; it has no record of its own.
+    """
 
     fields: Mapping[str, str]
     provider: Provider
     where: str
+    digest: str = ''
 
     def get(self, name: str) -> str:
         """A field, plain or translatable (`_NAME`), plain first; else ''."""
@@ -46,9 +52,7 @@ class Unit(NamedTuple):
     def id(self) -> str:
         """The full id, `namespace::id`; '' for a unit that has none."""
         short = self.get('id') or self.get('name')
-        if not short or '::' in short:
-            return short
-        return f'{self.provider.namespace}::{short}'
+        return self.full(short) if short else ''
 
     @property
     def plugin(self) -> str:
@@ -68,7 +72,20 @@ class Unit(NamedTuple):
     @property
     def checksum(self) -> str:
         """The job's hash: 64 lower-case hexadecimal digits."""
-        return checksum(self.fields)
+        return self.digest or checksum(self.fields)
+
+    def full(self, id_: str) -> str:
+        """The full id of a unit that this one names: a short id is of its namespace."""
+        return id_ if '::' in id_ else f'{self.provider.namespace}::{id_}'
+
+    def resource(self, name: str) -> str:
+        """The full id of the resource job that this unit calls so, see `imports`."""
+        for field in 'template-imports', 'imports':
+            for line in self.get(field).split('\n'):
+                match = _IMPORT.fullmatch(line.strip())
+                if match and name == (match[3] or match[2]):
+                    return f'{match[1]}::{match[2]}'
+        return self.full(name)
 
 
 def words(text: str) -> frozenset[str]:

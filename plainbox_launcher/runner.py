@@ -13,12 +13,12 @@ from gettext import ngettext
 from math import inf
 from typing import Final, NamedTuple
 
-from . import elevate, expression, plan
+from . import elevate, plan
 from .catalogue import INTERACTIVE, Catalogue, Job
 from .channel import Channel, TooOld
 from .process import Ended, follow
 from .refusals import refusal, told
-from .trusted import environ, execute, generate, rfc822, start, tree
+from .trusted import environ, execute, expression, generate, rfc822, start, tree
 from .trusted.errors import Fault, Refused
 
 PASSED: Final = 'passed'

@@ -22,8 +22,7 @@ from typing import NamedTuple
 import pytest
 from machines import BROKEN, GUEST, REAL, SOUND, Files, Sample, smbios
 
-from plainbox_launcher import expression
-from plainbox_launcher.trusted import rfc822
+from plainbox_launcher.trusted import expression, rfc822
 
 PROVIDER = Path(__file__).parent.parent / 'providers' / 'system'
 SYSTEM = '/usr/sbin:/usr/bin:/sbin:/bin'

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from plainbox_launcher import expression
-from plainbox_launcher.trusted import unit
+from plainbox_launcher.trusted import expression, unit
 from plainbox_launcher.trusted.provider import Provider
 from plainbox_launcher.trusted.unit import Unit
 
@@ -146,6 +145,32 @@ def test_the_full_id(fields: Fields, full: str) -> None:
     assert made(fields).id == full
 
 
+@pytest.mark.parametrize(
+    ('id_', 'full'),
+    [
+        ('a', '2026.org.example::a'),
+        ('a/b:c', '2026.org.example::a/b:c'),
+        ('2013.com.other::a', '2013.com.other::a'),
+    ],
+)
+def test_ids_that_are_named_in_fields(id_: str, full: str) -> None:
+    """A short id is one of the same namespace."""
+    assert made({'id': 'x'}).full(id_) == full
+
+
+@pytest.mark.parametrize('field', ['imports', 'template-imports'])
+def test_names_of_resources(field: str) -> None:
+    """`from NAMESPACE import ID as NAME`, for resources of other namespaces."""
+    text = (
+        'from a.b import c as d\nfrom a.b import e\nimport f\n from g  import  h/i as j'
+    )
+    names = ('d', 'c', 'e', 'f', 'j', 'a.b::x')
+    here = '2026.org.example'
+    assert [made({field: text}).resource(name) for name in names] == [
+        *('a.b::c', f'{here}::c', 'a.b::e', f'{here}::f', 'g::h/i', 'a.b::x'),
+    ]
+
+
 def test_a_record_without_a_kind_is_a_job() -> None:
     assert made({'id': 'a'}).kind == 'job'
     assert made({'id': 'a', 'unit': 'template'}).kind == 'template'
@@ -182,6 +207,10 @@ def test_none_given_with_simple_means_shell(fields: Fields, plugin: str) -> None
 def test_names_separated_by_blanks_and_commas(text: str, names: set[str]) -> None:
     assert made({'environ': text}).environ == names
     assert made({'flags': text}).flags == names
+
+
+def test_a_unit_of_a_template_has_a_hash_of_its_own() -> None:
+    assert made({'id': 'a'})._replace(digest='0' * 64).checksum == '0' * 64
 
 
 def test_the_checksum_of_a_unit_is_that_of_its_record() -> None:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: ISC
 """Resource expressions: what holds, what does not, what is refused."""
 
+import warnings
+from contextlib import suppress
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from plainbox_launcher import expression
-from plainbox_launcher.expression import ExpressionError
+from plainbox_launcher.trusted import expression
+from plainbox_launcher.trusted.expression import ExpressionError
 
 RECORDS = {
     'device': [
@@ -174,6 +177,15 @@ def test_what_is_refused(text: str) -> None:
     """Python's syntax, but not Python: what is not listed here is refused."""
     with pytest.raises(ExpressionError):
         expression.parse(text)
+
+
+@pytest.mark.parametrize('text', [r"device.name == '\d'", '1if device.name else 0'])
+def test_python_does_not_warn(text: str) -> None:
+    """On root's standard error there is one line, if any, and it is ours."""
+    with warnings.catch_warnings(record=True) as told, suppress(ExpressionError):
+        warnings.simplefilter('always')
+        expression.parse(text)
+    assert told == []
 
 
 def test_a_refusal_names_the_culprit() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Resource expressions, the lines of `requires`: plainbox-job(5).
+"""Resource expressions, the lines of `requires` and `template-filter`: plainbox-job(5).
 
 A line such as `device.category == 'DISK' and int(device.size) > 10` holds when
 one single record of each resource that it names satisfies the whole of it.
@@ -10,8 +10,8 @@ import ast
 import itertools
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from gettext import gettext as _
 from typing import Any, Final
 
 MAX_LENGTH: Final = 2000
@@ -40,11 +40,12 @@ class ExpressionError(ValueError):
 def parse(text: str) -> ast.expr:
     """Read an expression. Raises ExpressionError."""
     if len(text) > MAX_LENGTH:
-        raise ExpressionError(_('it is too long'))
+        raise ExpressionError('it is too long')
     try:
-        tree = ast.parse(text.strip(), mode='eval').body
+        with warnings.catch_warnings(action='ignore'):  # they would go to root's stderr
+            tree = ast.parse(text.strip(), mode='eval').body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ExpressionError(_('it cannot be parsed')) from None
+        raise ExpressionError('it cannot be parsed') from None
     _check(tree)
     return tree
 
@@ -62,7 +63,7 @@ def holds(tree: ast.expr, records: Mapping[str, Records]) -> bool:
     """
     names = sorted(resources(tree))
     if math.prod(len(records.get(name, ())) for name in names) > MAX_COMBINATIONS:
-        raise ExpressionError(_('it asks about too many records at once'))
+        raise ExpressionError('it asks about too many records at once')
     chosen = itertools.product(*(records.get(name, ()) for name in names))
     return any(_satisfied(tree, dict(zip(names, one, strict=True))) for one in chosen)
 
@@ -77,7 +78,7 @@ def _satisfied(tree: ast.expr, record: Mapping[str, Mapping[str, str]]) -> bool:
 def _check(node: ast.expr, room: int = MAX_DEPTH) -> None:
     """Refuse what _value does not know, and what would be too deep for it."""
     if room == 0:
-        raise ExpressionError(_('it is nested too deeply'))
+        raise ExpressionError('it is nested too deeply')
     for part in _parts(node):
         _check(part, room - 1)
 
@@ -101,8 +102,7 @@ def _parts(node: ast.expr) -> Sequence[ast.expr]:
         ):
             return [part]
         case _:
-            reason = _('it may not use {part}').format(part=_shown(node))
-            raise ExpressionError(reason)
+            raise ExpressionError(f'it may not use {_shown(node)}')
 
 
 def _shown(node: ast.expr) -> str:

@@ -31,6 +31,8 @@ Reading order: `launcher` is the road; then, as the road meets them,
     library       all that is installed
     job           one job, from request to ending
     generate      --via: the jobs that a local job prints
+    template      a template and records -> jobs
+    expression    which records a template takes
     account       the account that a job runs as, and becoming it
     desktop       the session of whoever sits at the machine
     environ       what a job finds in its environment

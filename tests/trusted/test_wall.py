@@ -31,9 +31,13 @@ MODULES: Final = {
     *('collections.abc', 'configparser', 'contextlib', 'ctypes', 'errno', 'hashlib'),
     *('fcntl', 'itertools', 'os', 'pwd', 're', 'resource', 'select', 'signal'),
     *('socket', 'stat', 'struct', 'sys', 'time', 'typing'),
+    *('ast', 'math', 'operator', 'warnings'),  # for a template's filter only
 }
 
-MOST_LINES: Final = 2200
+# Not for each job.
+LATE: Final = ('expression', 'template')
+
+MOST_LINES: Final = 2400
 
 
 def trees(room: Path) -> dict[str, ast.Module]:
@@ -82,7 +86,7 @@ def test_it_imports_the_standard_library_and_itself() -> None:
 def test_it_imports_all_that_is_listed() -> None:
     text = ''.join(path.read_text() for path in INSIDE.glob('*.py'))
     assert [
-        m for m in MODULES if not re.search(rf'(?m)^(from|import) {m}\b', text)
+        m for m in MODULES if not re.search(rf'(?m)^ *(from|import) {m}\b', text)
     ] == []
 
 
@@ -152,7 +156,7 @@ def test_root_loads_what_the_room_imports(house: House) -> None:
     room |= {
         f'plainbox_launcher.trusted.{path.stem}' for path in INSIDE.glob('[!_]*.py')
     }
-    assert room <= found
+    assert room - found <= {f'plainbox_launcher.trusted.{late}' for late in LATE}
     alone = loaded(house, '-c', f'import {", ".join(MODULES)}')
     # When something is first written as such; and what `collections` is loaded with,
     # which counts as loaded if it is asked for before that.

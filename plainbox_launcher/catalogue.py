@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 
 from xdg import BaseDirectory
 
-from .trusted import library
+from .trusted import library, template
 from .trusted.errors import Fault
 from .trusted.library import Library
+from .trusted.template import Record
 from .trusted.unit import Unit
 
 #: Where a developer's own providers lie, XDG Base Directory Specification.
@@ -23,7 +24,10 @@ INTERACTIVE: Final = frozenset(
 
 
 class Job(NamedTuple):
-    """A job, and whether root would know it: directly or `via` a local job."""
+    """A job or a template, and whether root would know it: directly or `via` another.
+
+    That is the local job which prints it, or the resource job of its template.
+    """
 
     unit: Unit
     installed: bool
@@ -44,19 +48,25 @@ class Job(NamedTuple):
         """As whom it runs: an account, `user-session`, or '' for the one who calls."""
         return self.unit.get('user') or self.unit.get('context')
 
+    @property
+    def generates(self) -> bool:
+        """Whether there are jobs of it, and not itself: a local job or a template."""
+        return self.unit.plugin == 'local' or self.unit.kind == 'template'
+
     def matches(self, pattern: str) -> bool:
         """Whether a shell pattern matches the full or the short id."""
         return any(fnmatchcase(id_, pattern) for id_ in (self.id, self.short_id))
 
 
 class Catalogue(NamedTuple):
-    """All jobs in the order in which they were read, and what was refused.
+    """All jobs and templates as they were read, in order, and what was refused.
 
     A provider that the developer names takes the place of an installed one of
     the same name.
     """
 
     jobs: tuple[Job, ...]
+    templates: tuple[Job, ...]
     installed: Library
     own: Library
 
@@ -87,5 +97,20 @@ def read(named: Iterable[str]) -> Catalogue:
     units = own.units + tuple(
         unit for unit in installed.units if unit.provider.name not in replaced
     )
-    jobs = (Job(u, u.checksum in known) for u in units if u.kind == 'job' and u.id)
-    return Catalogue(tuple(jobs), installed, own)
+    jobs, templates = (
+        tuple(Job(u, u.checksum in known) for u in units if u.kind == kind and u.id)
+        for kind in ('job', 'template')
+    )
+    return Catalogue(jobs, templates, installed, own)
+
+
+def instances(
+    made_by: Job, resource: Job, records: Iterable[Record]
+) -> tuple[list[Job], list[Fault]]:
+    """The jobs that a template makes of what its resource job printed.
+
+    Root knows them only if it knows both.
+    """
+    units, faults = template.instances(made_by.unit, records)
+    known = made_by.installed and resource.installed
+    return [Job(unit, known, resource.unit) for unit in units if unit.id], faults

@@ -4,10 +4,13 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from house import PROVIDERS, House, make_folders, put
 from launching import digests, events
+
+from plainbox_launcher import catalogue
 
 UNITS = """
 id: own
@@ -167,3 +170,56 @@ def test_where_nothing_is_installed(house: House) -> None:
         done = plainbox(house, 'run', '*')
     assert done.returncode == 4
     assert done.stderr == b'plainbox: no job matches *\n'
+
+
+TEMPLATE = """
+unit: template
+template-resource: things
+id: of-{name}
+user: root
+command: echo {name}
+
+unit: template
+template-resource: things
+
+id: things
+plugin: resource
+command: printf 'name: a\\n'
+
+id: more
+plugin: local
+command: true
+"""
+
+
+def test_templates(tmp_path: Path) -> None:
+    """They are no jobs, but jobs are made of them: via the resource job."""
+    (tmp_path / 'x.provider').write_text(DEFINITION)
+    (tmp_path / 'units').mkdir()
+    (tmp_path / 'units/x.pxu').write_text(TEMPLATE)
+    found = catalogue.read([str(tmp_path)])
+    jobs = [job for job in found.jobs if job.unit.where.startswith(str(tmp_path))]
+    (template,) = found.templates
+    assert [job.short_id for job in jobs] == ['things', 'more']
+    assert [job.generates for job in (template, *jobs)] == [True, False, True]
+    things = jobs[0]
+    (made,), faults = catalogue.instances(template, things, [{'name': 'a'}])
+    assert (made.short_id, made.user, made.via) == ('of-a', 'root', things.unit)
+    assert (made.generates, made.installed, faults) == (False, False, [])
+
+
+@pytest.mark.parametrize('template', [True, False])
+@pytest.mark.parametrize('resource', [True, False])
+def test_root_knows_what_both_make(
+    template: bool, resource: bool, tmp_path: Path
+) -> None:
+    """A job of a template is installed if template and resource are."""
+    (tmp_path / 'x.provider').write_text(DEFINITION)
+    (tmp_path / 'units').mkdir()
+    (tmp_path / 'units/x.pxu').write_text(TEMPLATE)
+    found = catalogue.read([str(tmp_path)])
+    source = found.templates[0]._replace(installed=template)
+    things = next(job for job in found.jobs if job.unit.plugin == 'resource')
+    things = things._replace(installed=resource)
+    (made,), _ = catalogue.instances(source, things, [{'name': 'a'}])
+    assert made.installed is (template and resource)

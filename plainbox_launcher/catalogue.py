@@ -26,12 +26,14 @@ INTERACTIVE: Final = frozenset(
 class Job(NamedTuple):
     """A job or a template, and whether root would know it: directly or `via` another.
 
-    That is the local job which prints it, or the resource job of its template.
+    That is the local job which prints it, or the resource job of its template, of
+    which `template` is the full id.
     """
 
     unit: Unit
     installed: bool
     via: Unit | None = None
+    template: str = ''
 
     @property
     def id(self) -> str:
@@ -56,6 +58,13 @@ class Job(NamedTuple):
     def matches(self, pattern: str) -> bool:
         """Whether a shell pattern matches the full or the short id."""
         return any(fnmatchcase(id_, pattern) for id_ in (self.id, self.short_id))
+
+
+def template_id(unit: Unit) -> str:
+    """The full id of a template: what it says, or its `id` without {, } and blanks."""
+    made = ''.join(c for c in unit.id.rpartition('::')[2] if c not in '{} ')
+    short = unit.get('template-id') or made
+    return short if '::' in short else f'{unit.provider.namespace}::{short}'
 
 
 class Catalogue(NamedTuple):
@@ -113,4 +122,5 @@ def instances(
     """
     units, faults = template.instances(made_by.unit, records)
     known = made_by.installed and resource.installed
-    return [Job(unit, known, resource.unit) for unit in units if unit.id], faults
+    own = template_id(made_by.unit)
+    return [Job(u, known, resource.unit, own) for u in units if u.id], faults

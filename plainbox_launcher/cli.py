@@ -17,6 +17,7 @@ from typing import Final
 
 from . import __version__, catalogue, elevate, plan, process, record, report, runner
 from .catalogue import Catalogue, Job
+from .plan import Selection
 from .refusals import REFUSALS, told
 from .runner import CANCELLED, DENIED, FAILED, LOST, TIMEOUT, Result, Run, Terms
 from .trusted import start
@@ -43,14 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = int(options.function(options))
         sys.stdout.flush()
         return status
-    except plan.NothingSelected as error:
-        return _fail(str(error), NOTHING_SELECTED)
-    except plan.PlanError as error:
-        return _fail(str(error), COULD_NOT_RUN)
     except Refused as refused:
         _warn(told(refused))
         _lead_on([refused.code])
-        return COULD_NOT_RUN
+        nothing = refused.code in ('PBL-NO-MATCH', 'PBL-NO-PLAN')
+        return NOTHING_SELECTED if nothing else COULD_NOT_RUN
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the question for a password has no line end
         return INTERRUPTED
@@ -164,8 +162,8 @@ def _parser() -> argparse.ArgumentParser:
 def _duration(text: str) -> float:
     try:
         return plan.duration(text) or inf
-    except plan.PlanError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    except Refused as refused:
+        raise argparse.ArgumentTypeError(refused.fact) from None
 
 
 def _report(text: str) -> str:
@@ -184,7 +182,7 @@ def _special(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     with runner.session(_read(options)) as run:
-        jobs = plan.select(_everything(run), [options.pattern])
+        jobs = plan.select(_everything(run), Selection((options.pattern,)), ())
         print(report.listing(jobs))
     return OK
 
@@ -192,7 +190,7 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     with runner.session(_read(options)) as run:
         jobs = _everything(run)
-        for job in plan.select(jobs, [options.job]):
+        for job in plan.select(jobs, Selection((options.job,)), ()):
             print(report.description(job))
     return OK
 
@@ -203,7 +201,8 @@ def _run(options: argparse.Namespace) -> int:
     )
     with runner.session(_read(options), terms) as run, ExitStack() as files:
         jobs = _everything(run)
-        selected = plan.arrange(plan.select(jobs, options.patterns), jobs)
+        selection = Selection(tuple(options.patterns))
+        selected = _arranged(plan.select(jobs, selection, ()), jobs)
         # What cannot be written is to be known before a job runs.
         reports = [
             files.enter_context(open(path, 'w', encoding='utf-8'))
@@ -250,13 +249,16 @@ def _read(options: argparse.Namespace) -> Catalogue:
 
 def _everything(run: Run) -> list[Job]:
     """All jobs, also those which local jobs print that need no root for it."""
-    found: dict[str, Job] = {}
+    found: list[Job] = []
     for job in run.catalogue.jobs:
-        found.setdefault(job.id, job)
+        found.append(job)
         if job.unit.plugin == 'local' and not run.asks_root(job):
-            for made in run.expand(job):
-                found.setdefault(made.id, made)
-    return list(found.values())
+            found += run.expand(job)
+    return found
+
+
+def _arranged(selected: Sequence[Job], jobs: Sequence[Job]) -> list[Job]:
+    return [p.job for p in plan.arrange(selected, jobs) if not p.implied]
 
 
 def _run_all(
@@ -267,7 +269,7 @@ def _run_all(
         text = _("root's jobs see a sandbox instead of the machine: {view}")
         _warn(text.format(view=', '.join(run.view)))
     made = [made for job in selected for made in run.expand(job)]
-    jobs = plan.arrange(made, known)
+    jobs = _arranged(made, known)
     try:
         for number, job in enumerate(jobs, 1):
             print(report.heading(number, len(jobs), job), flush=True)

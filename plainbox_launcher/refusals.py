@@ -5,6 +5,8 @@
 in English here and translated where they are shown; po/extract knows where they stand.
 """
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from gettext import gettext as _
 from typing import Final, NamedTuple
 
@@ -19,6 +21,13 @@ _ALONE: Final = (
 # The runner's codes, and in one line what to do about each. Those of the launcher
 # stand in trusted/errors.py, since the launcher imports nothing from here.
 HINTS: Final = {
+    'PBL-NO-MATCH': 'see which jobs there are: plainbox list',
+    'PBL-NO-PLAN': 'write the full id of a test plan whose provider is installed',
+    'PBL-PATTERN': 'mend the regular expression that the message names',
+    'PBL-CIRCLE': 'take one of them out of the circle',
+    'PBL-NO-DEPENDENCY': 'install its provider, or mend the field depends',
+    'PBL-DUPLICATE': 'give one of them another id, or remove it',
+    'PBL-DURATION': 'write seconds, or as 1h 30m',
     'PBL-NO-PKEXEC': 'install the package pkexec (policykit-1 on older systems)',
     'PBL-NO-LAUNCHER': 'install plainbox-launcher system-wide, as the README says',
     'PBL-UNSAFE-LAUNCHER': 'reinstall it, and find out who changed it',
@@ -46,6 +55,70 @@ class Refusal(NamedTuple):
 
 
 REFUSALS: Final = {
+    # The runner, as it plans what to run.
+    'PBL-NO-MATCH': Refusal(
+        'No job was selected by what was asked for.',
+        (
+            'the pattern is misspelt, or its provider is not installed',
+            'the pattern is an ordinary one where a regular expression is wanted, or '
+            'the other way round',
+            'the shell replaced the pattern by names of files before plainbox saw it',
+            'a local job of root prints the job, which is known only when it has run',
+            'all that was selected was excluded again',
+        ),
+        ("put patterns into quotes: plainbox run 'smoke/*'",),
+    ),
+    'PBL-NO-PLAN': Refusal(
+        'There is no such test plan.',
+        (
+            'its id is misspelt',
+            'the provider that defines it is not installed',
+            'another test plan names it in its field nested_part',
+        ),
+        ('list the providers: ls /usr/share/plainbox*-1',),
+    ),
+    'PBL-PATTERN': Refusal(
+        'What should be a regular expression is none.',
+        (
+            'a bracket is not closed, or nothing stands before a * or +',
+            'a shell pattern was given where a regular expression is wanted: .* there '
+            'is what * is here',
+            'a line of a test plan has more than one id or pattern',
+        ),
+        ("try it: python3 -c 'import re, sys; re.compile(sys.argv[1])' PATTERN",),
+    ),
+    'PBL-CIRCLE': Refusal(
+        'What should come first cannot be told, so nothing was run.',
+        (
+            'jobs depend on each other, or are to run after or before each other',
+            'a resource job requires what the resource itself should tell',
+            'a test plan is nested in itself, maybe by way of others',
+        ),
+        ('see the fields depends, after and before of each: plainbox show JOB',),
+    ),
+    'PBL-NO-DEPENDENCY': Refusal(
+        'A job depends on one that is not there, so nothing was run.',
+        (
+            'the job that it depends on is of a provider that is not installed',
+            'its id is misspelt, or of another namespace and written without that',
+            'a template or local job makes it, but not on this machine',
+        ),
+        ('leave out the job that depends on it',),
+    ),
+    'PBL-DUPLICATE': Refusal(
+        'Two different things have the same id, and which one is meant is not known.',
+        (
+            'a job was copied, or two files define different versions of it',
+            'two providers of one namespace have a job of the same id',
+            'the id of a template does not differ from one of its jobs to the next',
+            'the short id of a test plan is used in several namespaces',
+        ),
+        ('write the full id, NAMESPACE::ID, where only the short one is ambiguous',),
+    ),
+    'PBL-DURATION': Refusal(
+        'A text that should say how long something may take does not.',
+        ('its units are others than h, m and s, or in another order',),
+    ),
     # The runner, before or instead of the launcher.
     'PBL-NO-PKEXEC': Refusal(
         'Jobs of root are run through pkexec, which is not installed.',
@@ -604,3 +677,9 @@ def told(error: Fault | Refused) -> str:
     if isinstance(error, Refused):
         return f'{error.code}: {error.fact} ({_(error.hint)})'
     return str(error)
+
+
+def suggestion(word: str, known: Sequence[str], likeness: float) -> str:
+    """What may have been meant, to stand behind what is wrong; '' if nothing."""
+    near = get_close_matches(word, known, 3, likeness)
+    return _('; is it {names}?').format(names=_(' or ').join(near)) if near else ''

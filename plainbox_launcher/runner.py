@@ -143,7 +143,7 @@ class Run:
         except Refused as refused:
             outcome = self._outcome_of(refused.code)
             result = Result(job, outcome, told(refused), code=refused.code)
-        except (Fault, plan.PlanError) as fault:
+        except Fault as fault:
             result = Result(job, FAILED, str(fault))
         self.outcomes[job.id] = result.outcome
         seconds = time.monotonic() - begun

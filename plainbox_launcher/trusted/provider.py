@@ -11,7 +11,7 @@ from . import files
 from .errors import Fault, Missing
 
 _SECTION: Final = 'PlainBox Provider'
-_KINDS: Final = ('units', 'jobs', 'data', 'bin', 'locale')
+_KINDS: Final = ('units', 'jobs', 'data', 'bin', 'locale', 'whitelists')
 _PLACES: Final = ('location', *(f'{kind}_dir' for kind in _KINDS))
 
 # YEAR.domain.parts, or whatever an old provider says: never blank, no colon.
@@ -20,7 +20,10 @@ _WORD: Final = r'[A-Za-z0-9][A-Za-z0-9._+-]*'
 
 
 class Provider(NamedTuple):
-    """Where a provider's parts lie. Directories are absolute, '' means none."""
+    """Where a provider's parts lie. Directories are absolute, '' means none.
+
+    `whitelists` are old test plans: for the runner, nothing of root's reads them.
+    """
 
     name: str
     namespace: str
@@ -32,6 +35,7 @@ class Provider(NamedTuple):
     bin: str
     locale: str
     path: str
+    whitelists: str = ''
 
 
 def read(data: bytes, path: str, *, trusted: bool = True) -> Provider:

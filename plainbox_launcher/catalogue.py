@@ -11,6 +11,7 @@ from xdg import BaseDirectory
 from .trusted import library, template
 from .trusted.errors import Fault
 from .trusted.library import Library
+from .trusted.provider import Provider
 from .trusted.template import Record
 from .trusted.unit import Unit
 
@@ -124,3 +125,9 @@ def instances(
     known = made_by.installed and resource.installed
     own = template_id(made_by.unit)
     return [Job(u, known, resource.unit, own) for u in units if u.id], faults
+
+
+def absent(id_: str) -> Job:
+    """Stands for a job of which nothing is known but its full id."""
+    nobody = Provider(*[''] * 10)
+    return Job(Unit({'id': id_}, nobody, ''), installed=False)

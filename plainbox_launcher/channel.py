@@ -11,7 +11,7 @@ from math import ceil, inf
 from typing import Final
 
 from . import elevate
-from .process import Ended, HungUp, Output, Overtime, outputs, pump
+from .process import NOWHERE, Ended, HungUp, Outlet, Output, Overtime, outputs, pump
 from .refusals import refusal
 from .trusted import frames, tree
 from .trusted.errors import Refused
@@ -83,8 +83,8 @@ class Channel:
         self,
         request: tuple[str, str],
         variables: Iterable[str],
+        outlet: Outlet = NOWHERE,
         *,
-        live: bool,
         seconds: float = inf,
         limits: Limits | None = None,
     ) -> Ended:
@@ -94,10 +94,9 @@ class Channel:
         and Exceeded for what is kept and goes over its `limits`.
         """
         with ExitStack() as ends:
-            out, err = self._start(ends, request, variables, seconds, live=live)
-            cause = self._follow((out, err), limits)
-            out.end_line()
-            err.end_line()
+            fds = self._start(ends, request, variables, seconds)
+            out, err = outputs(*fds, outlet, limits)
+            cause = self._follow((out, err), outlet, limits)
         if isinstance(self._result, frames.Ended):
             _number, status, _wall, cpu, peak, ended, left = self._result
             texts = bytes(out.text), bytes(err.text)
@@ -110,9 +109,8 @@ class Channel:
         request: tuple[str, str],
         variables: Iterable[str],
         seconds: float,
-        *,
-        live: bool,
-    ) -> tuple[Output, Output]:
+    ) -> tuple[int, int]:
+        """Have it started; returns the descriptors to read its output from."""
         self._number += 1
         self._result = None
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
@@ -129,13 +127,15 @@ class Channel:
             except frames.Malformed:
                 fact = _('its variables are more than a frame holds')
                 raise refusal('PBL-VARIABLES', fact) from None
-        return outputs(out, err, live=live)
+        return out, err
 
-    def _follow(self, pipes: tuple[Output, Output], limits: Limits | None) -> str:
+    def _follow(
+        self, pipes: tuple[Output, Output], outlet: Outlet, limits: Limits | None
+    ) -> str:
         """Until the job has ended; returns why we ended it, if we did."""
         news = self._socket.fileno()
         try:
-            pump(pipes, self._finished, limits=limits, news=news)
+            pump(pipes, self._finished, limits=limits, news=news, tick=outlet.tick)
         except (KeyboardInterrupt, Exceeded) as stop:
             with suppress(ConnectionError):
                 self._send(Cancel(self._number))
@@ -146,7 +146,7 @@ class Channel:
                 raise stop from None
             if isinstance(stop, Exceeded):
                 raise
-            return 'cancel'
+            return 'hangup' if isinstance(stop, HungUp) else 'cancel'
         return ''
 
     def _finished(self) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""plainbox(1): special, list, show, run, doctor and explain."""
+"""plainbox(1): its commands."""
 
 import argparse
 import io
@@ -8,19 +8,33 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
 from gettext import bindtextdomain, textdomain
 from gettext import gettext as _
-from math import inf
 from typing import Final
 
-from . import __version__, catalogue, elevate, plan, process, record, report, runner
+from . import (
+    arguments,
+    catalogue,
+    interactive,
+    plan,
+    process,
+    progress,
+    report,
+)
+from . import reports as written
+from . import session as sessions
 from .catalogue import Catalogue, Job
 from .plan import Selection
-from .refusals import REFUSALS, told
-from .runner import CANCELLED, DENIED, FAILED, LOST, TIMEOUT, Result, Run, Terms
-from .trusted import start
+from .process import Ended
+from .progress import Lines
+from .refusals import REFUSALS, refusal, suggestion, told
+from .result import DENIED, FAILED, LOST, TIMEOUT, Answer, Result
+from .runner import Terms
+from .session import Course, Request
+from .store import Ledger, Session, open_ledger
 from .trusted.errors import Refused, printable
 
 OK: Final = 0
@@ -30,25 +44,25 @@ COULD_NOT_RUN: Final = 3
 NOTHING_SELECTED: Final = 4
 INTERRUPTED: Final = 130
 
+_SELECTED_NOTHING: Final = ('PBL-NO-MATCH', 'PBL-NO-PLAN')
+_PAUSE: Final = 1.0  # seconds between two looks at an empty queue
+
 _DOMAIN: Final = 'plainbox-launcher'
 # Where contrib/install puts catalogues, as seen from this file.
 _CATALOGUES: Final = os.path.join(os.path.dirname(__file__), '../../../share/locale')
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     _speak()
-    options = _parser().parse_args(arguments)
+    options = arguments.parser().parse_args(given)
     _obey_signals()
     try:
-        status = int(options.function(options))
+        status = _COMMANDS[options.command](options)
         sys.stdout.flush()
         return status
     except Refused as refused:
-        _warn(told(refused))
-        _lead_on([refused.code])
-        nothing = refused.code in ('PBL-NO-MATCH', 'PBL-NO-PLAN')
-        return NOTHING_SELECTED if nothing else COULD_NOT_RUN
+        return _refused(refused)
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the question for a password has no line end
         return INTERRUPTED
@@ -68,110 +82,7 @@ def _speak() -> None:
     textdomain(_DOMAIN)  # of argparse's words, too
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        'plainbox', description=_('Plan and run test jobs.')
-    )
-    parser.add_argument(
-        '--version',
-        action='version',
-        version=__version__,
-        help=_('show the version and exit'),
-    )
-    commands = parser.add_subparsers(required=True, metavar=_('COMMAND'))
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        '--provider',
-        action='append',
-        default=[],
-        metavar=_('PATH'),
-        help=_('also read this .provider file, or those in this directory'),
-    )
-
-    special = commands.add_parser(
-        'special', parents=[common], help=_('listings for other programs')
-    )
-    special.add_argument(
-        '-J',
-        '--list-job-hashes',
-        action='store_true',
-        required=True,
-        help=_('print the hash and the full id of each job'),
-    )
-    special.set_defaults(function=_special)
-
-    listing = commands.add_parser('list', parents=[common], help=_('list jobs'))
-    listing.add_argument('pattern', nargs='?', default='*', metavar=_('PATTERN'))
-    listing.set_defaults(function=_list)
-
-    show = commands.add_parser('show', parents=[common], help=_('show one job'))
-    show.add_argument('job', metavar=_('JOB'))
-    show.set_defaults(function=_show)
-
-    run = commands.add_parser('run', parents=[common], help=_('run jobs'))
-    run.add_argument('patterns', nargs='+', metavar=_('PATTERN'))
-    run.add_argument(
-        '--launcher',
-        default=elevate.LAUNCHER,
-        metavar=_('PATH'),
-        type=os.path.abspath,
-        help=_('another trusted launcher, for which pkexec asks each time'),
-    )
-    run.add_argument(
-        '--per-job',
-        action='store_true',
-        help=_('call pkexec for each root job, without time limits for them'),
-    )
-    run.add_argument(
-        '--timeout',
-        default=inf,
-        metavar=_('DURATION'),
-        type=_duration,
-        help=_('end the running job and skip the others after this time, as 1h 30m'),
-    )
-    run.add_argument(
-        '--job-timeout',
-        metavar=_('DURATION'),
-        type=_duration,
-        help=_(
-            'end each job without a time limit of its own after this time; 0: never'
-        ),
-    )
-    run.add_argument(
-        '--report',
-        action='append',
-        default=[],
-        metavar=_('json=FILE'),
-        type=_report,
-        help=_('also write what became of each job into a file'),
-    )
-    run.set_defaults(function=_run)
-
-    doctor = commands.add_parser(
-        'doctor', help=_('say whether root jobs will run here, and if not, why')
-    )
-    doctor.add_argument('--json', action='store_true', help=_('for other programs'))
-    doctor.set_defaults(function=_doctor)
-
-    explain = commands.add_parser('explain', help=_('explain the codes of refusals'))
-    explain.add_argument('codes', nargs='*', metavar=_('CODE'))
-    explain.set_defaults(function=_explain)
-    return parser
-
-
-def _duration(text: str) -> float:
-    try:
-        return plan.duration(text) or inf
-    except Refused as refused:
-        raise argparse.ArgumentTypeError(refused.fact) from None
-
-
-def _report(text: str) -> str:
-    """The file of a report. Only one format is known yet."""
-    form, _equals, path = text.partition('=')
-    if form != 'json' or not path:
-        raise argparse.ArgumentTypeError(_('write json=FILE'))
-    return path
+# Which jobs there are
 
 
 def _special(options: argparse.Namespace) -> int:
@@ -181,39 +92,237 @@ def _special(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    with runner.session(_read(options)) as run:
-        jobs = plan.select(_everything(run), Selection((options.pattern,)), ())
+    with sessions.looked_at(_read(options)) as run:
+        jobs = plan.select(run.everything(), Selection((options.pattern,)), ())
         print(report.listing(jobs))
     return OK
 
 
 def _show(options: argparse.Namespace) -> int:
-    with runner.session(_read(options)) as run:
-        jobs = _everything(run)
-        for job in plan.select(jobs, Selection((options.job,)), ()):
+    with sessions.looked_at(_read(options)) as run:
+        for job in plan.select(run.everything(), Selection((options.job,)), ()):
             print(report.description(job))
     return OK
 
 
+# Running them
+
+
 def _run(options: argparse.Namespace) -> int:
-    terms = Terms(
-        options.launcher, options.per_job, options.timeout, options.job_timeout
-    )
-    with runner.session(_read(options), terms) as run, ExitStack() as files:
-        jobs = _everything(run)
-        selection = Selection(tuple(options.patterns))
-        selected = _arranged(plan.select(jobs, selection, ()), jobs)
-        # What cannot be written is to be known before a job runs.
-        reports = [
-            files.enter_context(open(path, 'w', encoding='utf-8'))
-            for path in options.report
-        ]
-        results: list[Result] = []
+    request = _request(options)
+    with open_ledger() as ledger:
+        return _run_session(ledger, sessions.create(ledger, request), options)
+
+
+def _rerun(options: argparse.Namespace) -> int:
+    with open_ledger() as ledger:
+        before = _chosen(ledger, options)
+        request = sessions.again(ledger, before, failed=options.failed)
+        return _run_session(ledger, sessions.create(ledger, request), options)
+
+
+def _run_session(ledger: Ledger, session: Session, options: argparse.Namespace) -> int:
+    """Run a new session, of which nothing remains if none of its jobs may run."""
+    begun = False
+    try:
+        with sessions.opened(ledger, session, interactive.absent()) as course:
+            _prepare(course)
+            begun = True
+            return _go_on(ledger, course, options)
+    finally:
+        if not begun:
+            ledger.remove(session)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    with open_ledger() as ledger:
+        session = _chosen(ledger, options, sessions.unfinished(ledger))
+        with sessions.opened(ledger, session, interactive.absent()) as course:
+            _prepare(course)
+            return _go_on(ledger, course, options)
+
+
+def _submit(options: argparse.Namespace) -> int:
+    request = _request(options)
+    with open_ledger() as ledger:
+        session = sessions.create(ledger, request, queued=True)
+        planned = False
         try:
-            return _run_all(run, selected, jobs, results)
+            with sessions.opened(ledger, session, interactive.absent()) as course:
+                course.prepare()
+                planned = True
         finally:
-            for file in reports:
-                file.write(record.in_json(results, (start.view(), run.view)))
+            if not planned:
+                ledger.remove(session)
+    print(session.id)
+    return OK
+
+
+def _work(options: argparse.Namespace) -> int:
+    """Run what is in the queue, and what comes into it meanwhile."""
+    status = OK
+    with open_ledger() as ledger, ledger.worker():
+        while True:
+            waiting = sessions.waiting(ledger)
+            if waiting:
+                status = max(status, _work_on(ledger, waiting[0], options))
+            elif options.once:
+                return status
+            else:
+                time.sleep(_PAUSE)
+
+
+def _work_on(ledger: Ledger, session: Session, options: argparse.Namespace) -> int:
+    """Run a session to its end. If its jobs may not run, they are denied."""
+    print(_('session {id}').format(id=session.id), flush=True)
+    with sessions.opened(ledger, session, interactive.absent()) as course:
+        try:
+            _prepare(course)
+        except Refused as refused:
+            course.deny(refused)
+            _save(ledger, course)
+            return _refused(refused)
+        return _go_on(ledger, course, options)
+
+
+def _prepare(course: Course) -> None:
+    """Find out what is to run, and have consent asked for."""
+    for fault in course.faults:
+        _warn(str(fault))
+    course.begin()
+    for warning in course.warnings:
+        _warn(warning)
+    if course.run.runner.view:
+        text = _("root's jobs see a sandbox instead of the machine: {view}")
+        _warn(text.format(view=', '.join(course.run.runner.view)))
+
+
+def _go_on(ledger: Ledger, course: Course, options: argparse.Namespace) -> int:
+    try:
+        with closing(_display(course, options)) as display:
+            course.run.by_hand = partial(_by_hand, display)
+            course.go_on(display)
+    except KeyboardInterrupt:
+        print('\n' + _('interrupted'), flush=True)
+        text = _('to go on: {command}')
+        command = f'plainbox resume {course.session.id}'
+        print(text.format(command=command), flush=True)
+        return INTERRUPTED
+    finally:
+        results = course.results()
+        print(f'\n{report.summary(results, course.again())}', flush=True)
+        _save(ledger, course)
+        _lead_on([result.code for result in results if result.code])
+    return JOB_FAILED if course.run.over else _exit_status(results)
+
+
+def _display(course: Course, options: argparse.Namespace) -> Lines:
+    """A bar where a person looks on, and no pkexec wants the terminal meanwhile."""
+    quiet, verbose = options.quiet, options.verbose
+    if options.plain or course.request.terms.per_job or not progress.suits_a_bar():
+        return Lines(quiet=quiet, verbose=verbose)
+    from .bar import Bar  # slow to load
+
+    return Bar(course.estimates(), quiet=quiet, verbose=verbose)
+
+
+def _by_hand(display: Lines, job: Job, execute: Callable[[], Ended]) -> Answer:
+    """Have a person do a job, who has the terminal alone meanwhile."""
+
+    def executed() -> Ended:
+        ended = execute()
+        display.settle()
+        return ended
+
+    with display.paused():
+        return interactive.by_hand(job, executed)
+
+
+def _save(ledger: Ledger, course: Course) -> None:
+    """Write the reports that were asked for, as far as they are true by now."""
+    for form, path in course.request.reports:
+        written.save(ledger, course.session, form, path)
+
+
+def _exit_status(results: Sequence[Result]) -> int:
+    outcomes = {result.outcome for result in results}
+    if outcomes & {FAILED, TIMEOUT}:
+        return JOB_FAILED
+    return COULD_NOT_RUN if outcomes & {DENIED, LOST} else OK
+
+
+def _request(options: argparse.Namespace) -> Request:
+    """What a command line asks for. Raises Refused."""
+    if not options.patterns and not options.plan:
+        raise refusal('PBL-NO-MATCH', _('neither a pattern nor a plan is given'))
+    selection = Selection(
+        tuple(options.patterns),
+        options.regex,
+        tuple(options.exclude),
+        tuple(options.plan),
+    )
+    terms = Terms(
+        options.launcher,
+        options.per_job,
+        options.timeout,
+        options.job_timeout,
+        os.getcwd(),
+    )
+    for _form, path in options.report:
+        written.require_writable(path)  # to be known before a job runs
+    return Request(
+        selection,
+        terms,
+        tuple(options.provider),
+        interactive=not options.non_interactive,
+        reports=tuple(options.report),
+        most=options.max_output,
+    )
+
+
+# What has run
+
+
+def _sessions(options: argparse.Namespace) -> int:
+    with open_ledger() as ledger:
+        show = written.sessions_in_json if options.json else written.sessions_in_text
+        print(show(ledger), end='')
+    return OK
+
+
+def _session(options: argparse.Namespace) -> int:
+    with open_ledger() as ledger:
+        if options.verb == 'show':
+            print(written.session_in_text(ledger, _chosen(ledger, options)), end='')
+            return OK
+        for session in [ledger.session(id_) for id_ in options.ids]:
+            if options.verb == 'ack' and not session.completed_at:
+                fact = _('session {id} is not over').format(id=session.id)
+                raise refusal('PBL-UNFINISHED', fact)
+            ledger.remove(session)
+    return OK
+
+
+def _report(options: argparse.Namespace) -> int:
+    with open_ledger() as ledger:
+        session = _chosen(ledger, options)
+        if options.output == '-':
+            sys.stdout.buffer.write(written.write(ledger, session, options.format))
+        else:
+            written.save(ledger, session, options.format, options.output)
+    return OK
+
+
+def _chosen(
+    ledger: Ledger, options: argparse.Namespace, among: Sequence[Session] = ()
+) -> Session:
+    """The session that was named, else the last one there is, or is `among` these."""
+    if options.id:
+        return ledger.session(options.id)
+    return among[-1] if among else ledger.newest()
+
+
+# Help
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -230,7 +339,7 @@ def _explain(options: argparse.Namespace) -> int:
     for code in codes:
         if code not in REFUSALS:
             reason = _('no such code: {code}').format(code=code)
-            near = plan.suggestion(code, list(REFUSALS), 0.7)
+            near = suggestion(code, list(REFUSALS), 0.7)
             return _fail(reason + near, WRONG_USAGE)
     width = max(shutil.get_terminal_size().columns, 40)
     if codes:
@@ -240,68 +349,28 @@ def _explain(options: argparse.Namespace) -> int:
     return OK
 
 
+_COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    'special': _special,
+    'list': _list,
+    'show': _show,
+    'run': _run,
+    'submit': _submit,
+    'work': _work,
+    'resume': _resume,
+    'rerun': _rerun,
+    'sessions': _sessions,
+    'session': _session,
+    'report': _report,
+    'doctor': _doctor,
+    'explain': _explain,
+}
+
+
 def _read(options: argparse.Namespace) -> Catalogue:
     found = catalogue.read(options.provider)
     for fault in found.faults:
         _warn(str(fault))
     return found
-
-
-def _everything(run: Run) -> list[Job]:
-    """All jobs, also those which local jobs print that need no root for it."""
-    found: list[Job] = []
-    for job in run.catalogue.jobs:
-        found.append(job)
-        if job.unit.plugin == 'local' and not run.asks_root(job):
-            found += run.expand(job)
-    return found
-
-
-def _arranged(selected: Sequence[Job], jobs: Sequence[Job]) -> list[Job]:
-    return [p.job for p in plan.arrange(selected, jobs) if not p.implied]
-
-
-def _run_all(
-    run: Run, selected: Sequence[Job], known: Sequence[Job], results: list[Result]
-) -> int:
-    run.open(selected)
-    if run.view:
-        text = _("root's jobs see a sandbox instead of the machine: {view}")
-        _warn(text.format(view=', '.join(run.view)))
-    made = [made for job in selected for made in run.expand(job)]
-    jobs = _arranged(made, known)
-    try:
-        for number, job in enumerate(jobs, 1):
-            print(report.heading(number, len(jobs), job), flush=True)
-            results.append(_perform(run, job))
-            print(report.verdict(results[-1]), flush=True)
-            if results[-1].outcome == CANCELLED:
-                raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        print('\n' + _('interrupted'), flush=True)
-        return INTERRUPTED
-    finally:
-        print(f'\n{report.summary(results)}', flush=True)
-        _lead_on([result.code for result in results if result.code])
-    return JOB_FAILED if run.over else _exit_status(results)
-
-
-def _perform(run: Run, job: Job) -> Result:
-    """Run a job; at a second Ctrl-C it is not waited for, but was there."""
-    started = time.time()
-    try:
-        return run.perform(job)
-    except KeyboardInterrupt:
-        seconds = time.time() - started
-        result = Result(job, CANCELLED, seconds=seconds)
-        return result._replace(created=run.created, started=started)
-
-
-def _exit_status(results: Sequence[Result]) -> int:
-    outcomes = {result.outcome for result in results}
-    if outcomes & {FAILED, TIMEOUT}:
-        return JOB_FAILED
-    return COULD_NOT_RUN if outcomes & {DENIED, LOST} else OK
 
 
 def _obey_signals() -> None:
@@ -311,14 +380,23 @@ def _obey_signals() -> None:
             signal.signal(number, process.hang_up)
 
 
+def _refused(refused: Refused) -> int:
+    _warn(told(refused))
+    _lead_on([refused.code])
+    return NOTHING_SELECTED if refused.code in _SELECTED_NOTHING else COULD_NOT_RUN
+
+
 def _unwritable(error: OSError, options: argparse.Namespace) -> int:
     """Our output goes nowhere, so that Python must not try to flush it again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     gone = isinstance(error, BrokenPipeError)  # as by `plainbox list | head`
-    if gone and options.function is not _run:
+    if gone and options.command not in _RUNNING:
         return OK
     where = error.filename or _('output')
     return _fail(f'{where}: {error.strerror or error}', COULD_NOT_RUN)
+
+
+_RUNNING: Final = ('run', 'resume', 'rerun', 'work')
 
 
 def _lead_on(codes: Sequence[str]) -> None:

@@ -320,6 +320,14 @@ def duration(text: str) -> float:
     raise refusal('PBL-DURATION', _('no duration: {text}').format(text=text))
 
 
+def estimate(job: Job | None) -> float | None:
+    """The seconds that a job says it takes; None if it does not, or not in time."""
+    text = job.unit.get('estimated_duration') if job else ''
+    with suppress(Refused):
+        return duration(text)
+    return None
+
+
 def time_limit(unit: Unit, default: float | None) -> float:
     """The seconds after which a job is ended: its field `timeout`.
 

@@ -4,13 +4,12 @@
 import os
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from gettext import gettext as _
 from math import inf
-from typing import Final, NamedTuple, NoReturn, TextIO
+from typing import Final, NamedTuple, NoReturn
 
 from .trusted import tree
 from .trusted.execute import Exceeded, Limits, shell_status
@@ -22,10 +21,9 @@ _TICK: Final = 0.1  # seconds until we look whether a silent process has ended
 class Ended(NamedTuple):
     """How a process ended: exit status, or -n if signal n ended it.
 
-    `cause` is `exit`, or what ended it: `timeout` or `cancel`. `cpu` is its time in
-    seconds, `peak` the memory of its largest process in KiB, `left` the names of
-    processes that it left running. Of output that was passed on, only the end is
-    here.
+    `cause` is `exit`, or what ended it: `timeout`, `cancel` or `hangup`. `cpu` is its
+    time in seconds, `peak` the memory of its largest process in KiB, `left` the names
+    of processes that it left running. Of output without limits, only the end is here.
     """
 
     status: int
@@ -58,39 +56,51 @@ def hang_up(*_given: object) -> NoReturn:
 _CAUSES: Final[dict[type[BaseException], str]] = {
     Overtime: 'timeout',
     KeyboardInterrupt: 'cancel',
-    HungUp: 'cancel',
+    HungUp: 'hangup',
 }
 
 
-class Output:
-    """What comes through a pipe: kept, or passed on as it comes."""
+class Outlet(NamedTuple):
+    """Where output goes as it comes; `tick` is called several times a second."""
 
-    def __init__(self, fd: int, through: TextIO | None) -> None:
+    stdout: Callable[[bytes], object] = lambda _: None
+    stderr: Callable[[bytes], object] = lambda _: None
+    tick: Callable[[], object] = lambda: None
+
+
+NOWHERE: Final = Outlet()
+
+
+class Output:
+    """What comes through a pipe: passed on, and kept, `whole` or the end of it."""
+
+    def __init__(
+        self, fd: int, pass_on: Callable[[bytes], object], *, whole: bool
+    ) -> None:
         self.fd = fd
-        self.through = through
         self.text = bytearray()
+        self._pass_on = pass_on
+        self._whole = whole
 
     def take(self) -> bool:
         """Take what there is; false at the end of the pipe."""
         piece = os.read(self.fd, 1 << 16)
         self.text += piece
-        if self.through:
-            self.through.buffer.write(piece)
-            self.through.flush()
+        if not self._whole:
             del self.text[:-_KEPT]
+        if piece:
+            self._pass_on(piece)
         return bool(piece)
 
-    def end_line(self) -> None:
-        """What comes next begins on a line of its own."""
-        if self.through and self.text and not self.text.endswith(b'\n'):
-            print(file=self.through, flush=True)
 
-
-def outputs(stdout: int, stderr: int, *, live: bool) -> tuple[Output, Output]:
-    """The two outputs of a process; `live` passes them on."""
+def outputs(
+    stdout: int, stderr: int, outlet: Outlet, limits: Limits | None
+) -> tuple[Output, Output]:
+    """The two outputs of a process. What has `limits` is kept whole."""
+    whole = limits is not None
     return (
-        Output(stdout, sys.stdout if live else None),
-        Output(stderr, sys.stderr if live else None),
+        Output(stdout, outlet.stdout, whole=whole),
+        Output(stderr, outlet.stderr, whole=whole),
     )
 
 
@@ -101,6 +111,7 @@ def pump(
     seconds: float = inf,
     limits: Limits | None = None,
     news: int | None = None,
+    tick: Callable[[], object] = NOWHERE.tick,
 ) -> None:
     """Take what comes until the process has `finished`, and what there is then.
 
@@ -120,6 +131,7 @@ def pump(
             for key, _events in selector.select(0 if done else _TICK):
                 if key.data and not key.data.take():
                     selector.unregister(key.fd)
+            tick()
             elapsed = time.monotonic() - started
             _check(pipes, elapsed, limits)
             if elapsed > seconds and not done:
@@ -139,8 +151,8 @@ def follow(
     command: list[str],
     values: Mapping[str, str],
     directory: str,
+    outlet: Outlet = NOWHERE,
     *,
-    live: bool,
     own: bool = True,
     seconds: float = inf,
     limits: Limits | None = None,
@@ -162,7 +174,8 @@ def follow(
     ) as process:
         assert process.stdout  # noqa: S101  # for mypy
         assert process.stderr  # noqa: S101
-        out, err = outputs(process.stdout.fileno(), process.stderr.fileno(), live=live)
+        fds = process.stdout.fileno(), process.stderr.fileno()
+        out, err = outputs(*fds, outlet, limits)
         news = os.pidfd_open(process.pid)
         how = tree.Ended(0)
         cause = 'exit'
@@ -175,7 +188,14 @@ def follow(
             return process.returncode is not None
 
         try:
-            pump((out, err), finished, seconds=seconds, limits=limits, news=news)
+            pump(
+                (out, err),
+                finished,
+                seconds=seconds,
+                limits=limits,
+                news=news,
+                tick=outlet.tick,
+            )
         except BaseException as stop:
             cause = _CAUSES.get(type(stop), '') if own else ''
             if not own:
@@ -190,8 +210,6 @@ def follow(
             pump((out, err), lambda: True)
         finally:
             os.close(news)
-        out.end_line()
-        err.end_line()
     left = _left(others) if own else ()
     texts = bytes(out.text), bytes(err.text)
     return Ended(how.status, *texts, cause, how.cpu, how.peak, left)

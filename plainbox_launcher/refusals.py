@@ -43,6 +43,14 @@ HINTS: Final = {
     'PBL-NO-DBUS-NEXT': 'install the package python3-dbus-next',
     'PBL-LOST': 'run it again; the system log may say why',
     'PBL-VARIABLES': 'unset variables that the job can do without',
+    'PBL-STATE': 'make room there, and see who owns it',
+    'PBL-LEDGER': 'put the file aside, and tell who made it',
+    'PBL-NO-SESSION': 'list what there is: plainbox sessions',
+    'PBL-SESSION-BUSY': 'wait for it, or end it',
+    'PBL-UNFINISHED': 'go on with it, or remove it: plainbox session rm',
+    'PBL-CHANGED': 'run it anew: plainbox rerun',
+    'PBL-EXPRESSION': 'mend the line, as plainbox-job(5) says',
+    'PBL-RESOURCE': 'send all that is not records to standard error',
 }
 
 
@@ -332,6 +340,80 @@ REFUSALS: Final = {
             'PLAINBOX_SESSION_SHARE and CHECKBOX_DATA name different directories',
         ),
         ('look at it: stat DIRECTORY', 'unset one of the two variables'),
+    ),
+    # The ledger: what has run, and what is still to run.
+    'PBL-STATE': Refusal(
+        'The ledger of sessions cannot be written, so nothing further runs.',
+        (
+            'the disk is full, or the quota of its owner',
+            'the directory is read-only, or belongs to another user, as after sudo',
+            'another program keeps the ledger locked for longer than 10 seconds',
+        ),
+        (
+            'look at it: ls -ld ~/.local/state/plainbox-launcher; '
+            'df ~/.local/state/plainbox-launcher',
+            'keep it elsewhere: XDG_STATE_HOME=DIRECTORY plainbox run PATTERN',
+            'go on afterwards: plainbox resume',
+        ),
+    ),
+    'PBL-LEDGER': Refusal(
+        'The file of the ledger is damaged, or not one that this plainbox understands.',
+        (
+            'the disk or its file system is damaged',
+            'another program wrote into the file',
+            'a newer plainbox has written it, and was replaced by an older one',
+        ),
+        (
+            'see what can be saved: sqlite3 ledger.sqlite .recover',
+            'what jobs printed lies beside it, in sessions',
+        ),
+    ),
+    'PBL-NO-SESSION': Refusal(
+        'There is no session with this id, or more than one.',
+        (
+            'it has been removed or acknowledged, or was never there',
+            'several ids begin with what was given',
+            'it belongs to another user, or to another XDG_STATE_HOME',
+        ),
+    ),
+    'PBL-SESSION-BUSY': Refusal(
+        'Another plainbox works on the session, or on the queue, at this moment.',
+        (
+            'it was resumed in another terminal',
+            'plainbox work runs as a service of the user',
+        ),
+        (
+            'see who: ps -eo pid,args | grep plainbox',
+            'see whether the service runs: systemctl --user status plainbox-work',
+        ),
+    ),
+    'PBL-UNFINISHED': Refusal(
+        'Only a session that is over can be acknowledged.',
+        ('jobs of it have not run yet, or were cut off',),
+        ('go on with it: plainbox resume ID',),
+    ),
+    'PBL-CHANGED': Refusal(
+        'A job that was planned is not there any more in this form.',
+        (
+            'its provider was updated or removed since',
+            'a local job or template makes other jobs now, as a device is gone',
+        ),
+    ),
+    'PBL-EXPRESSION': Refusal(
+        'A line of the field requires cannot be understood.',
+        (
+            'it is no expression, or uses what such expressions do not have',
+            'a bracket or a quotation mark is missing',
+        ),
+        ('see the whole job: plainbox show JOB',),
+    ),
+    'PBL-RESOURCE': Refusal(
+        'What a resource job printed cannot be read as records.',
+        (
+            'a line of it is neither a field nor the continuation of one, or not UTF-8',
+            'warnings or progress of a program stand between the records',
+        ),
+        ('see what it prints: plainbox run RESOURCE; plainbox session show',),
     ),
     # The launcher: which job.
     'PBL-NO-JOB': Refusal(

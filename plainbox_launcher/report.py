@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: ISC
 """What people see: lines of plain text, in their language."""
 
+import re
+import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from gettext import gettext as _
 from gettext import ngettext
+from glob import escape
+from math import inf
+from typing import Final
 
 from .catalogue import Job
+from .process import Ended
 from .refusals import REFUSALS, cures
-from .runner import (
+from .result import (
     CANCELLED,
     DENIED,
     FAILED,
@@ -21,6 +27,16 @@ from .runner import (
 )
 
 _ORDER = (PASSED, FAILED, TIMEOUT, CANCELLED, LOST, DENIED, SKIPPED)
+_TO_RUN_AGAIN: Final = (FAILED, TIMEOUT, LOST)
+
+#: What drives a terminal, ECMA-48: a sequence, a string up to its end, or ESC alone.
+ESCAPE: Final = re.compile(
+    r'(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]'
+    r'|\x1b[]PX^_].*?(?:\x07|\x1b\\|\Z)'
+    r'|\x1b(?:[ -/]*[0-~])?'
+)
+
+_LAST: Final = 10  # lines of what a job printed, that the summary repeats
 
 
 def shown(text: str) -> str:
@@ -32,10 +48,54 @@ def shown(text: str) -> str:
     return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def visible(text: str) -> str:
+    """What a terminal would show of a line of a job's output, as `shown`."""
+    return shown(ESCAPE.sub('', text.rstrip('\r').rpartition('\r')[2].expandtabs()))
+
+
+def span(seconds: float) -> str:
+    """A time for people: `12 s`, `3 min 05 s` or `1 h 02 min`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        text = _('{hours} h {minutes} min')
+        return text.format(hours=hours, minutes=f'{minutes:02}')
+    if minutes:
+        text = _('{minutes} min {seconds} s')
+        return text.format(minutes=minutes, seconds=f'{rest:02}')
+    return _('{seconds} s').format(seconds=rest)
+
+
 def heading(number: int, total: int, job: Job) -> str:
     """The line above the output of a job."""
+    return f'[{number:>{len(str(total))}}/{total}] {_called(job)}'
+
+
+def running(job: Job, elapsed: float, limit: float) -> str:
+    """What runs, for how long, in seconds, and how long it may."""
+    time = span(elapsed)
+    if limit != inf:
+        time = _('{time} of {limit}').format(time=time, limit=span(limit))
+    return f'{_called(job)}, {time}'
+
+
+def heartbeat(elapsed: float, limit: float, silence: float | None) -> str:
+    """The line in a log that says that a job still runs.
+
+    `silence` is how long it has printed nothing, None if it never did.
+    """
+    facts = [_('no output yet')]
+    if silence is not None:
+        facts = [_('last output {time} ago').format(time=span(silence))]
+    if limit != inf:
+        facts.insert(0, _('time limit {time}').format(time=span(limit)))
+    text = _('still running after {time}').format(time=span(elapsed))
+    return f'    {text}: {", ".join(facts)}'
+
+
+def _called(job: Job) -> str:
     who = _(', as {user}').format(user=shown(job.user)) if job.user else ''
-    return f'[{number:>{len(str(total))}}/{total}] {shown(job.short_id)}{who}'
+    return f'{shown(job.short_id)}{who}'
 
 
 def verdict(result: Result) -> str:
@@ -47,15 +107,28 @@ def verdict(result: Result) -> str:
     return f'    {word}{_detail(result)}'
 
 
-def summary(results: Sequence[Result]) -> str:
-    """The count of each outcome, and again what did not pass."""
+def word(outcome: str) -> str:
+    """An outcome as people see it."""
+    return _words()[outcome]
+
+
+def summary(results: Sequence[Result], again: Sequence[str] = ()) -> str:
+    """The count of each outcome, and again what did not pass.
+
+    Below what failed are its last lines, and `again`, the command that ran it, for
+    this job alone.
+    """
     words = _words()
     width = max((len(words[result.outcome]) for result in results), default=0)
     lines = [
-        f'{words[result.outcome]:<{width}}  {shown(result.job.short_id)}'
-        f'{_detail(result)}'
+        line
         for result in sorted(results, key=lambda result: _ORDER.index(result.outcome))
         if result.outcome != PASSED
+        for line in (
+            f'{words[result.outcome]:<{width}}  {shown(result.job.short_id)}'
+            f'{_detail(result)}',
+            *_aftermath(result, again),
+        )
     ]
     counts = Counter(result.outcome for result in results)
     said = ', '.join(f'{counts[word]} {words[word]}' for word in _ORDER if counts[word])
@@ -64,6 +137,28 @@ def summary(results: Sequence[Result]) -> str:
     )
     total = text.format(number=len(results), outcomes=said or _('nothing ran'))
     return '\n'.join([*lines, total])
+
+
+def _aftermath(result: Result, again: Sequence[str]) -> list[str]:
+    """What helps to understand a failure: its last lines, and to see it once more."""
+    if result.outcome not in _TO_RUN_AGAIN:
+        return []
+    lines = last_lines(result.ended) if result.ended else []
+    command = shlex.join([*again, escape(result.job.short_id)])
+    said = _('again: {command}').format(command=shown(command))
+    return [f'    {line}' for line in [*lines, said]]
+
+
+def last_lines(ended: Ended) -> list[str]:
+    """The last lines that a job printed; half of them errors, if there are so many."""
+    out, err = (_lines(text) for text in (ended.stdout, ended.stderr))
+    half = _LAST // 2
+    return out[-max(half, _LAST - len(err)) :] + err[-max(half, _LAST - len(out)) :]
+
+
+def _lines(output: bytes) -> list[str]:
+    text = output[-(1 << 14) :].decode('utf-8', 'replace').rstrip()
+    return [visible(line).rstrip() for line in text.split('\n')] if text else []
 
 
 def listing(jobs: Iterable[Job]) -> str:

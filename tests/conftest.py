@@ -65,6 +65,7 @@ def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
     processes = house.strangers()
     for pid in processes:
         os.kill(pid, signal.SIGKILL)
+    house.forget()
     assert not processes, 'processes left in the house'
     assert not house.changes(files), 'files left in the house'
 

@@ -38,6 +38,7 @@ PROVIDERS = '/usr/share/plainbox-trusted-launcher-1'
 ACTION = 'org.freedesktop.policykit.pkexec.run-plainbox-job'
 POLICY = f'/usr/share/polkit-1/actions/{ACTION}.policy'
 RULES = '/etc/polkit-1/rules.d/49-plainbox-launcher.rules'
+LEDGER = '.local/state/plainbox-launcher'  # of each user, below the home
 GROUP = 'plainbox'
 HOMES = ('--create-home', '--key', 'HOME_MODE=0755')  # Debian 13 says 0700
 DAEMONS = frozenset({'cat', 'dbus-daemon', 'polkitd'})  # cat: the first process
@@ -365,6 +366,15 @@ class House:
                 for name in folders + names:
                     found[f'{inside}/{name}'] = portrait(f'{folder}/{name}')
         return found
+
+    def forget(self) -> None:
+        """Removes the ledgers, and the directories that were made for them."""
+        for home in '/root', *(f'/home/{user}' for user in os.listdir(self.path('/home'))):
+            folder = self.path(f'{home}/{LEDGER}')
+            for path in folder, *list(folder.parents)[:2]:
+                ours = not os.path.lexists(f'/{path.relative_to(self.path("/"))}')
+                if path.exists() and ours:
+                    shutil.rmtree(path)
 
     def changes(self, before: Files) -> list[str]:
         """Says which files are not as they were."""

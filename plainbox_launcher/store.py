@@ -1,0 +1,638 @@
+# SPDX-License-Identifier: ISC
+"""The ledger: every job of every run, written down before it starts; plainbox(1).
+
+ 1. A job MUST be a row before it starts, and MUST be marked as started before its
+    command is: so what ran is known after any crash, and never runs twice.
+ 2. What it printed MUST lie on the disk before its row says that it has ended.
+ 3. Where something cannot be written, nothing further MUST start.
+
+SQLite keeps the rows; https://www.sqlite.org/wal.html says what a WAL with
+synchronous=FULL promises: a transaction that returned outlasts the loss of power.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import stat
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from gettext import gettext as _
+from typing import Any, Final, NamedTuple, Self
+
+from xdg import BaseDirectory
+
+from .plan import Planned
+from .refusals import refusal
+from .result import CANCELLED, DENIED, FAILED, LOST, PASSED, SKIPPED, TIMEOUT, Result
+from .trusted.errors import Refused
+
+#: XDG Base Directory Specification: what should outlast a restart.
+STATE: Final = os.path.join(BaseDirectory.xdg_state_home, 'plainbox-launcher')
+
+PENDING: Final = 'pending'
+RUNNING: Final = 'running'
+REBOOTING: Final = 'rebooting'  # as running, but the machine is to go down with it
+COMPLETED: Final = 'completed'
+
+#: What is kept of each output of a job, in bytes.
+MAX_OUTPUT: Final = 64 << 20
+
+_STATUS: Final = {
+    PASSED: COMPLETED,
+    FAILED: 'failed',
+    TIMEOUT: 'timeout',
+    CANCELLED: 'cancelled',
+    LOST: 'lost',
+    SKIPPED: 'skipped',
+    DENIED: 'denied',
+}
+_SHARE: Final = 'share'
+_OUTPUT: Final = 'output'
+_ATTACHMENTS: Final = 'attachments'
+_FOLDERS: Final = (_SHARE, _OUTPUT, _ATTACHMENTS)
+_OPEN: Final = (PENDING, RUNNING, REBOOTING)
+_PATIENCE: Final = 10.0  # seconds for another program that writes
+_REMEMBERED: Final = 5  # durations of each job
+
+# Each brings the schema from version n to n + 1. What was released is never changed.
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE sessions (
+        id TEXT PRIMARY KEY,
+        request TEXT NOT NULL,
+        queued INTEGER NOT NULL,
+        created_at TEXT NOT NULL,
+        started_at TEXT,
+        completed_at TEXT
+    ) STRICT;
+    CREATE TABLE jobs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT UNIQUE NOT NULL,
+        session TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
+        job TEXT NOT NULL,
+        hash TEXT NOT NULL,
+        via TEXT,
+        user TEXT,
+        context TEXT,
+        plugin TEXT NOT NULL,
+        summary TEXT NOT NULL,
+        implied INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        outcome TEXT,
+        reason TEXT,
+        code TEXT,
+        comment TEXT,
+        exit_status INTEGER,
+        signal INTEGER,
+        seconds REAL,
+        cpu_seconds REAL,
+        peak_kib INTEGER,
+        left_running TEXT NOT NULL DEFAULT '[]',
+        view TEXT NOT NULL DEFAULT '[]',
+        created_at TEXT NOT NULL,
+        started_at TEXT,
+        completed_at TEXT,
+        boot_id TEXT,
+        stdout TEXT,
+        stderr TEXT
+    ) STRICT;
+    CREATE INDEX jobs_of_session ON jobs (session, number);
+    """,
+    """
+    CREATE TABLE durations (
+        number INTEGER PRIMARY KEY,
+        hash TEXT NOT NULL,
+        seconds REAL NOT NULL
+    ) STRICT;
+    CREATE INDEX durations_of_job ON durations (hash, number);
+    """,
+)
+
+
+class Session(NamedTuple):
+    """A run. Times are ISO 8601 in UTC; `request` is what was asked for."""
+
+    id: str
+    request: Mapping[str, Any]
+    queued: bool
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+
+
+class Row(NamedTuple):
+    """A job of a run, as the ledger has it; plainbox(1), REPORT FORMAT.
+
+    `number` is the order of creation, in which jobs run. `implied` is a resource job
+    that was not asked for, but is needed by one that was. `outcome` is None until it
+    has ended, `stdout` and `stderr` are paths below the session's folder.
+    """
+
+    number: int
+    id: str
+    session: str
+    job: str
+    hash: str
+    via: str | None
+    user: str | None
+    context: str | None
+    plugin: str
+    summary: str
+    implied: bool
+    status: str
+    outcome: str | None
+    reason: str | None
+    code: str | None
+    comment: str | None
+    exit_status: int | None
+    signal: int | None
+    seconds: float | None
+    cpu_seconds: float | None
+    peak_kib: int | None
+    left_running: tuple[str, ...]
+    view: tuple[str, ...]
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    boot_id: str | None
+    stdout: str | None
+    stderr: str | None
+
+    @property
+    def short_id(self) -> str:
+        """The job's id without its namespace."""
+        return self.job.rpartition('::')[2]
+
+
+class Kept:
+    """A file for what a job prints, up to so many bytes, and a mark where it was cut.
+
+    `cut` tells that there was more.
+    """
+
+    def __init__(self, path: str, most: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600)
+        self._room = most
+        self._mark = f'\n[plainbox: cut here, after {most} bytes]\n'.encode()
+        self.cut = False
+
+    def write(self, data: bytes) -> bytes:
+        """Take what there is room for; returns that. Raises OSError."""
+        if self.cut:
+            return b''
+        if len(data) > self._room:
+            data = data[: self._room] + self._mark
+            self.cut = True
+        self._room -= len(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+        return data
+
+    def close(self) -> None:
+        """Have it on the disk."""
+        try:
+            os.fsync(self._fd)
+        finally:
+            os.close(self._fd)
+
+
+class Ledger:
+    """The rows, and beside them a folder for each session."""
+
+    def __init__(self, folder: str, database: sqlite3.Connection) -> None:
+        self._folder = folder
+        self._database = database
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_given: object) -> None:
+        self.close()
+
+    # Sessions
+
+    def create(self, request: Mapping[str, Any], *, queued: bool) -> Session:
+        """A session that has no jobs yet. Raises Refused, as all of these do."""
+        with self._transaction():
+            session = Session(self._new_id(), request, queued, now(), None, None)
+            self._database.execute(
+                'INSERT INTO sessions VALUES (?, ?, ?, ?, NULL, NULL)',
+                (session.id, json.dumps(request), queued, session.created_at),
+            )
+            self._sweep()
+            folder = self.folder(session)
+            for path in folder, *(f'{folder}/{name}' for name in _FOLDERS):
+                os.mkdir(path, 0o700)
+            _sync(folder)
+        return session
+
+    def sessions(self) -> list[Session]:
+        """All of them, in the order of their creation."""
+        found = self._rows('SELECT * FROM sessions ORDER BY rowid')
+        return [_session(values) for values in found]
+
+    def session(self, id_: str) -> Session:
+        """The session with this id, or the only one whose id begins so.
+
+        Raises Refused.
+        """
+        found = [each for each in self.sessions() if each.id.startswith(id_)]
+        for each in found:
+            if each.id == id_:
+                return each
+        if len(found) == 1 and id_:
+            return found[0]
+        if found:
+            fact = _('{id} is how the ids of several sessions begin').format(id=id_)
+        else:
+            fact = _('there is no session {id}').format(id=id_)
+        raise refusal('PBL-NO-SESSION', fact)
+
+    def newest(self) -> Session:
+        """The last that was created. Raises Refused if there is none."""
+        sessions = self.sessions()
+        if not sessions:
+            raise refusal('PBL-NO-SESSION', _('there is no session yet'))
+        return sessions[-1]
+
+    def remove(self, session: Session) -> None:
+        """Forget a session: its rows, and then its files."""
+        with self.lock(session), self._transaction():
+            self._database.execute('DELETE FROM sessions WHERE id = ?', (session.id,))
+        with self._transaction():
+            self._sweep()
+
+    def folder(self, session: Session | Row) -> str:
+        """Where the files of a session lie."""
+        id_ = session.id if isinstance(session, Session) else session.session
+        return f'{self._folder}/sessions/{id_}'
+
+    @contextmanager
+    def lock(self, session: Session) -> Iterator[None]:
+        """Let nobody else work on a session meanwhile. Raises Refused."""
+        fact = _('another plainbox works on session {id}').format(id=session.id)
+        with _locked(f'{self.folder(session)}/lock', fact):
+            yield
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """Let nobody else take from the queue meanwhile. Raises Refused."""
+        with _locked(f'{self._folder}/work.lock', _('another plainbox works already')):
+            yield
+
+    def is_locked(self, session: Session) -> bool:
+        """Whether somebody works on a session."""
+        try:
+            with self.lock(session):
+                return False
+        except Refused:
+            return True
+
+    # Jobs
+
+    def rows(self, session: Session) -> list[Row]:
+        """The jobs of a session, in the order in which they run."""
+        query = 'SELECT * FROM jobs WHERE session = ? ORDER BY number'
+        return [_row(values) for values in self._rows(query, session.id)]
+
+    def replan(self, session: Session, planned: Iterable[Planned]) -> None:
+        """Put other jobs in the place of those which have not started."""
+        with self._transaction():
+            self._database.execute(
+                'DELETE FROM jobs WHERE session = ? AND status = ?',
+                (session.id, PENDING),
+            )
+            self._insert(session, planned)
+
+    def add(self, session: Session, planned: Planned) -> Row:
+        """One more job, behind those that there are."""
+        with self._transaction():
+            self._insert(session, [planned])
+        return self.rows(session)[-1]
+
+    def begin(self, session: Session) -> None:
+        """Note that a session has begun, if it is for the first time."""
+        with self._transaction():
+            self._database.execute(
+                'UPDATE sessions SET started_at = coalesce(started_at, ?), '
+                'completed_at = NULL WHERE id = ?',
+                (now(), session.id),
+            )
+
+    def start(self, row: Row, view: Sequence[str], *, noreturn: bool = False) -> Row:
+        """Mark a job as started. Raises Refused if it already was."""
+        status = REBOOTING if noreturn else RUNNING
+        paths = self.names(row)
+        with self._transaction():
+            changed = self._database.execute(
+                'UPDATE jobs SET status = ?, started_at = ?, boot_id = ?, view = ?, '
+                'stdout = ?, stderr = ? WHERE id = ? AND status = ?',
+                (status, now(), boot_id(), json.dumps(view), *paths, row.id, PENDING),
+            ).rowcount
+        if changed != 1:
+            fact = _('{job} has been started by somebody else').format(job=row.job)
+            raise refusal('PBL-SESSION-BUSY', fact)
+        return row._replace(status=status, stdout=paths[0], stderr=paths[1])
+
+    def names(self, row: Row) -> tuple[str, str]:
+        """The files for what a job prints, below the folder of its session."""
+        folder = _ATTACHMENTS if row.plugin == 'attachment' else _OUTPUT
+        name = f'{folder}/{row.number}-{_plain(row.short_id)}'
+        return f'{name}.out', f'{name}.err'
+
+    @contextmanager
+    def outputs(self, row: Row, most: int) -> Iterator[tuple[Kept, Kept]]:
+        """The files for what a started job prints. They are on the disk afterwards."""
+        assert row.stdout  # noqa: S101  # it has been started
+        assert row.stderr  # noqa: S101
+        folder = self.folder(row)
+        with (
+            closing(Kept(f'{folder}/{row.stdout}', most)) as out,
+            closing(Kept(f'{folder}/{row.stderr}', most)) as err,
+        ):
+            yield out, err
+        _sync(os.path.dirname(f'{folder}/{row.stdout}'))
+
+    def put_back(self, row: Row) -> None:
+        """A person ended the run instead of saying what came of a job."""
+        with self._transaction():
+            self._update(row, {'status': PENDING, 'started_at': None})
+
+    def end(self, row: Row, result: Result) -> None:
+        """Write down what became of a job, started or not."""
+        ended = result.ended
+        status = ended.status if ended else None
+        values = {
+            'status': _STATUS[result.outcome],
+            'outcome': result.outcome,
+            'reason': result.detail or None,
+            'code': result.code or None,
+            'comment': result.comment or None,
+            'exit_status': status if status is not None and status >= 0 else None,
+            'signal': -status if status is not None and status < 0 else None,
+            'seconds': round(result.seconds, 3),
+            'cpu_seconds': round(ended.cpu, 6) if ended else None,
+            'peak_kib': ended.peak if ended else None,
+            'left_running': json.dumps(ended.left if ended else ()),
+            'completed_at': iso(result.started + result.seconds),
+        }
+        with self._transaction():
+            self._update(row, values)
+            if result.outcome == PASSED and ended:
+                self._remember(row.hash, result.seconds)
+
+    def recover(self, session: Session) -> None:
+        """Say of what ran when a runner or the machine went down what is known.
+
+        A job that was to restart the machine has done so if this is another boot.
+        """
+        for row in self.rows(session):
+            if row.status not in (RUNNING, REBOOTING):
+                continue
+            values: dict[str, object] = {
+                'status': 'lost',
+                'outcome': LOST,
+                'reason': _('the run ended before the job did'),
+                'completed_at': now(),
+            }
+            if row.status == REBOOTING and row.boot_id != boot_id():
+                values |= {
+                    'status': COMPLETED,
+                    'outcome': PASSED,
+                    'reason': _('the machine was restarted'),
+                }
+            with self._transaction():
+                self._update(row, values)
+
+    def finish(self, session: Session) -> bool:
+        """Note that a session is over, if no job of it is open any more."""
+        over = all(row.status not in _OPEN for row in self.rows(session))
+        if over:
+            with self._transaction():
+                self._database.execute(
+                    'UPDATE sessions SET completed_at = ? WHERE id = ?',
+                    (now(), session.id),
+                )
+        return over
+
+    def output(self, row: Row, which: str, last: int | None = None) -> bytes:
+        """What a job printed on `stdout` or `stderr`, or the last bytes of it."""
+        path = getattr(row, which)
+        if not path:
+            return b''
+        try:
+            with open(f'{self.folder(row)}/{path}', 'rb') as file:
+                if last is not None:
+                    file.seek(max(os.fstat(file.fileno()).st_size - last, 0))
+                return file.read()
+        except FileNotFoundError:  # it had not started yet
+            return b''
+
+    def durations(self) -> dict[str, float]:
+        """How long jobs took lately on this machine, in seconds, by their hashes."""
+        query = 'SELECT hash, avg(seconds) FROM durations GROUP BY hash'
+        return dict(self._rows(query))
+
+    # How it is written
+
+    def _insert(self, session: Session, planned: Iterable[Planned]) -> None:
+        values = [
+            (
+                *(str(uuid.uuid4()), session.id, job.id, job.unit.checksum),
+                job.via.checksum if job.via else None,
+                job.unit.get('user') or None,
+                job.unit.get('context') or None,
+                *(job.unit.plugin, job.unit.get('summary'), implied, PENDING, now()),
+            )
+            for job, implied in planned
+        ]
+        self._database.executemany(
+            'INSERT INTO jobs (id, session, job, hash, via, user, context, plugin, '
+            'summary, implied, status, created_at) '
+            'VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+            values,
+        )
+
+    def _update(self, row: Row, values: Mapping[str, object]) -> None:
+        """A row that has ended is never changed again."""
+        columns = ', '.join(f'{name} = ?' for name in values)
+        marks = ', '.join('?' * len(_OPEN))
+        self._database.execute(
+            f'UPDATE jobs SET {columns} WHERE id = ? AND status IN ({marks})',  # noqa: S608  # names of ours
+            (*values.values(), row.id, *_OPEN),
+        )
+
+    def _remember(self, hash_: str, seconds: float) -> None:
+        self._database.execute(
+            'INSERT INTO durations (hash, seconds) VALUES (?, ?)', (hash_, seconds)
+        )
+        self._database.execute(
+            'DELETE FROM durations WHERE hash = ? AND number NOT IN (SELECT number '
+            'FROM durations WHERE hash = ? ORDER BY number DESC LIMIT ?)',
+            (hash_, hash_, _REMEMBERED),
+        )
+
+    def _sweep(self) -> None:
+        """Remove the folders of sessions that there are not, whoever left them."""
+        known = {session.id for session in self.sessions()}
+        for name in set(os.listdir(f'{self._folder}/sessions')) - known:
+            # What root's jobs left in a share is not ours to remove.
+            shutil.rmtree(f'{self._folder}/sessions/{name}', ignore_errors=True)
+
+    def _new_id(self) -> str:
+        """A day and a few letters, which people can say and type."""
+        taken = {session.id for session in self.sessions()}
+        while True:
+            id_ = f'{now()[:10]}-{secrets.token_hex(2)}'
+            if id_ not in taken:
+                return id_
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with _explained(self._folder):
+            return self._database.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of what is in the block, or nothing of it."""
+        with _explained(self._folder):
+            self._database.execute('BEGIN IMMEDIATE')
+            try:
+                yield
+                self._database.execute('COMMIT')
+            except BaseException:
+                with suppress(sqlite3.Error):  # some errors have rolled it back
+                    self._database.execute('ROLLBACK')
+                raise
+
+
+def open_ledger(folder: str = STATE) -> Ledger:
+    """Open the ledger; it is made if there is none yet. Raises Refused."""
+    with _explained(folder):
+        _private(folder)
+        os.makedirs(f'{folder}/sessions', 0o700, exist_ok=True)
+        database = sqlite3.connect(
+            f'{folder}/ledger.sqlite', timeout=_PATIENCE, isolation_level=None
+        )
+        try:
+            _prepare(database)
+        except BaseException:
+            database.close()
+            raise
+    return Ledger(folder, database)
+
+
+def now() -> str:
+    """The time, as the ledger has it."""
+    return datetime.now(UTC).isoformat(timespec='milliseconds')
+
+
+def iso(seconds: float) -> str:
+    """Seconds since the epoch, as the ledger has them."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec='milliseconds')
+
+
+def boot_id() -> str:
+    """Which of its lives the machine is in: random(4)."""
+    with open('/proc/sys/kernel/random/boot_id', encoding='ascii') as file:
+        return file.read().strip()
+
+
+def _private(folder: str) -> None:
+    """Make the folder, or make sure that it is ours alone."""
+    os.makedirs(folder, 0o700, exist_ok=True)
+    status = os.stat(folder)
+    if status.st_uid != os.getuid():
+        fact = _('{path} belongs to another user').format(path=folder)
+        raise refusal('PBL-STATE', fact)
+    if stat.S_IMODE(status.st_mode) != 0o700:
+        os.chmod(folder, 0o700)
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute('PRAGMA journal_mode = WAL')
+    database.execute('PRAGMA synchronous = FULL')
+    database.execute('PRAGMA foreign_keys = ON')
+    ((sound,),) = database.execute('PRAGMA quick_check(1)').fetchall()
+    if sound != 'ok':
+        raise sqlite3.DatabaseError(sound)
+    database.execute('BEGIN IMMEDIATE')  # another program may be doing the same
+    ((version,),) = database.execute('PRAGMA user_version').fetchall()
+    if version > len(_MIGRATIONS):
+        fact = _('the ledger was written by a newer plainbox')
+        raise refusal('PBL-LEDGER', fact)
+    for script in _MIGRATIONS[version:]:
+        for statement in script.split(';'):
+            database.execute(statement)
+    database.execute(f'PRAGMA user_version = {len(_MIGRATIONS)}')
+    database.execute('COMMIT')
+
+
+@contextmanager
+def _explained(folder: str) -> Iterator[None]:
+    """What goes wrong with the disk or with SQLite becomes a refusal."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:  # as read-only, full, locked
+        fact = _('{path}: {reason}').format(path=folder, reason=error)
+        raise refusal('PBL-STATE', fact) from None
+    except sqlite3.Error as error:
+        path = f'{folder}/ledger.sqlite'
+        fact = _('{path}: {reason}').format(path=path, reason=error)
+        raise refusal('PBL-LEDGER', fact) from None
+    except OSError as error:
+        path = error.filename or folder
+        fact = _('{path}: {reason}').format(path=path, reason=error.strerror or error)
+        raise refusal('PBL-STATE', fact) from None
+
+
+@contextmanager
+def _locked(path: str, fact: str) -> Iterator[None]:
+    """Hold a lock that the kernel takes back from the dead: flock(2)."""
+    with _explained(os.path.dirname(path)):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise refusal('PBL-SESSION-BUSY', fact) from None
+        yield
+    finally:
+        os.close(fd)
+
+
+def _sync(folder: str) -> None:
+    """Have the names in a folder on the disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _plain(id_: str) -> str:
+    """An id as a part of the name of a file."""
+    return ''.join(c if c.isalnum() or c in '._-' else '-' for c in id_)[:100]
+
+
+def _session(values: Sequence[Any]) -> Session:
+    id_, request, queued, *times = values
+    return Session(id_, json.loads(request), bool(queued), *times)
+
+
+def _row(values: Sequence[Any]) -> Row:
+    row = Row(*values)
+    return row._replace(
+        implied=bool(row.implied),
+        left_running=tuple(json.loads(str(row.left_running))),
+        view=tuple(json.loads(str(row.view))),
+    )

@@ -98,7 +98,7 @@ def glob(text: str) -> Pattern:
     """A shell pattern, see glob(7)."""
     head = re.split(r'[*?[]', text, maxsplit=1)[0]
     tail = re.split(r'[*?\]]', text)[-1]
-    sure = None if set(text) & set('?[') else _of_stars(text)
+    sure = None if '[' in text else _of_stars(text)
     return Pattern(text, re.compile(translate(text)), head, tail, sure)
 
 

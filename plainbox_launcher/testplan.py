@@ -116,16 +116,21 @@ def _whitelists(
     library: Library, replaced: Set[str], faults: list[Fault], *, trusted: bool
 ) -> Iterator[TestPlan]:
     for owner in library.providers:
-        if not owner.whitelists or owner.name in replaced:
-            continue
-        try:
-            with files.directory(owner.whitelists, trusted=trusted) as fd:
-                found = files.walk(
-                    fd, owner.whitelists, (_SUFFIX,), faults, trusted=trusted
-                )
-                yield from (_whitelist(path, data, owner) for path, data in found)
-        except Fault as fault:
-            faults.append(fault)
+        if owner.whitelists and owner.name not in replaced:
+            for path, data in _texts(owner.whitelists, faults, trusted):
+                try:
+                    yield _whitelist(path, data, owner)
+                except Fault as fault:
+                    faults.append(fault)
+
+
+def _texts(folder: str, faults: list[Fault], trusted: bool) -> list[tuple[str, bytes]]:
+    try:
+        with files.directory(folder, trusted=trusted) as fd:
+            return list(files.walk(fd, folder, (_SUFFIX,), faults, trusted=trusted))
+    except Fault as fault:
+        faults.append(fault)
+        return []
 
 
 def _whitelist(path: str, data: bytes, owner: Provider) -> TestPlan:

@@ -54,7 +54,8 @@ def test_nothing_selected(house: House, command: str) -> None:
     """Exit 4, and what may have been meant."""
     ran = plainbox(house, command, 'root-fail')
     assert (ran.status, ran.text) == (4, '')
-    assert ran.errors.startswith('plainbox: no job matches root-fail; is it root-fails')
+    fact = 'plainbox: PBL-NO-MATCH: no job matches root-fail; is it root-fails'
+    assert ran.errors.startswith(fact)
 
 
 def test_show(house: House) -> None:

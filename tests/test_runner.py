@@ -34,7 +34,6 @@ def _installed(house: House, _tidy: None) -> Iterator[None]:
         ('root-127', 1, 'failed in .*: exit status 127'),
         ('root-silent', 1, 'failed in .*: exit status 127'),
         ('root-mimics', 1, 'failed in .*: exit status 127'),
-        ('after-nothing', 0, f'skipped: needs {NAMESPACE}::nowhere to pass'),
         ('met', 0, 'passed in '),
         ('unmet', 0, 'skipped: requires thing.kind == .A. and int.thing.size. > 50'),
         ('unmet-root', 0, "skipped: requires thing.kind == 'C'"),
@@ -131,7 +130,29 @@ def test_a_circle(house: House) -> None:
     ran = run(house, 'own', 'round')
     circle = f'{NAMESPACE}::round -> {NAMESPACE}::round-again -> {NAMESPACE}::round'
     assert (ran.status, ran.text) == (3, '')
-    assert ran.errors == f'plainbox: jobs depend on each other: {circle}\n'
+    fact = f'plainbox: PBL-CIRCLE: jobs wait for each other: {circle} ('
+    assert ran.errors.startswith(fact)
+
+
+def test_a_dependency_that_is_not_there(house: House) -> None:
+    """Nor is anything run if a job can never be: 3, with file and line."""
+    ran = run(house, 'own', 'after-nothing')
+    assert (ran.status, ran.text) == (3, '')
+    place = '/usr/lib/house-runner/units/house.pxu:'
+    job = f'{NAMESPACE}::after-nothing depends on {NAMESPACE}::nowhere'
+    fact = f'plainbox: PBL-NO-DEPENDENCY: {place}[0-9]+: {job}, and there is no such'
+    assert re.match(fact, ran.errors)
+
+
+def test_two_jobs_of_one_id(house: House) -> None:
+    """Which one is meant cannot be told: 3, with both places."""
+    with house.provider('again', UNITS.replace('echo own ran', 'echo other ran')):
+        ran = run(house, 'root', 'own')
+        assert run(house, 'root').status == 0  # the same text in both
+    assert (ran.status, ran.text) == (3, '')
+    fact = f'plainbox: PBL-DUPLICATE: several jobs are called {NAMESPACE}::own: /usr/'
+    assert ran.errors.startswith(fact)
+    assert '/usr/lib/house-again/units/house.pxu:2' in ran.errors
 
 
 def test_root_is_called_by_the_runner_itself(house: House) -> None:

@@ -20,7 +20,7 @@ from talking import children, emptied, only
 
 from plainbox_launcher import plan
 from plainbox_launcher.trusted import tree
-from plainbox_launcher.trusted.errors import Fault
+from plainbox_launcher.trusted.errors import Fault, Refused
 from plainbox_launcher.trusted.provider import Provider
 from plainbox_launcher.trusted.unit import Unit
 
@@ -149,9 +149,10 @@ def test_durations(text: str) -> None:
 
 @pytest.mark.parametrize('text', NO_DURATIONS)
 def test_no_durations(text: str) -> None:
-    with pytest.raises(plan.PlanError) as error:
+    with pytest.raises(Refused) as error:
         plan.duration(text)
-    assert str(error.value) == f'no duration: {text}'
+    assert error.value.code == 'PBL-DURATION'
+    assert error.value.fact == f'no duration: {text}'
 
 
 @settings(deadline=None)
@@ -159,10 +160,10 @@ def test_no_durations(text: str) -> None:
 @example('1:')
 @example('1h' * 1000)
 def test_whatever_text(text: str) -> None:
-    """A number that is not negative, or PlanError."""
+    """A number that is not negative, or a refusal."""
     try:
         assert plan.duration(text) >= 0
-    except plan.PlanError:
+    except Refused:
         assert not re.fullmatch('[0-9]+[hms]?', text)
 
 

@@ -3,6 +3,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from gettext import gettext as _
 from math import inf
 
@@ -12,6 +13,15 @@ from .store import MAX_OUTPUT
 from .trusted.errors import Refused
 
 _UNITS = {'': 1, 'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30}
+
+
+def read(given: Sequence[str] | None) -> argparse.Namespace:
+    """What a command line says. Exits with 2 where it is wrong."""
+    top = parser()
+    options = top.parse_args(given)
+    if options.command in ('run', 'submit') and not (options.patterns or options.plan):
+        top.error(_('{command}: name a PATTERN, or a --plan').format(**vars(options)))
+    return options
 
 
 def parser() -> argparse.ArgumentParser:

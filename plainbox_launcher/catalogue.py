@@ -76,9 +76,9 @@ class Catalogue(NamedTuple):
     """
 
     jobs: tuple[Job, ...]
-    templates: tuple[Job, ...]
     installed: Library
     own: Library
+    templates: tuple[Job, ...] = ()
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -111,7 +111,7 @@ def read(named: Iterable[str]) -> Catalogue:
         tuple(Job(u, u.checksum in known) for u in units if u.kind == kind and u.id)
         for kind in ('job', 'template')
     )
-    return Catalogue(jobs, templates, installed, own)
+    return Catalogue(jobs, installed, own, templates)
 
 
 def instances(

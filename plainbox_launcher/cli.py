@@ -55,7 +55,7 @@ _CATALOGUES: Final = os.path.join(os.path.dirname(__file__), '../../../share/loc
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     _speak()
-    options = arguments.parser().parse_args(given)
+    options = arguments.read(given)
     _obey_signals()
     try:
         status = _COMMANDS[options.command](options)
@@ -253,8 +253,6 @@ def _exit_status(results: Sequence[Result]) -> int:
 
 def _request(options: argparse.Namespace) -> Request:
     """What a command line asks for. Raises Refused."""
-    if not options.patterns and not options.plan:
-        raise refusal('PBL-NO-MATCH', _('neither a pattern nor a plan is given'))
     selection = Selection(
         tuple(options.patterns),
         options.regex,

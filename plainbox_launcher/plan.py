@@ -186,7 +186,7 @@ def _resources(unit: Unit) -> list[str]:
     """The ids of the resource jobs that a job or template asks about."""
     names = [name for line in requirements(unit) for name in _names_in(line)]
     made_of = [template.resource(unit)] if unit.kind == 'template' else []
-    return [*made_of, *resource_ids(unit, names).values()]
+    return [*resource_ids(unit, names).values(), *made_of]
 
 
 @lru_cache(4096)

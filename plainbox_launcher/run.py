@@ -87,13 +87,13 @@ class Run:
         Generators whose jobs are not known yet stand for what they will make.
         """
         asked = {job.unit.checksum for job in made_by}
-        found: dict[str, Job] = {}
+        found: dict[tuple[str, str], Job] = {}
         for job in (*self.catalogue.jobs, *self.catalogue.templates):
             made = self.expand(job) if job.unit.checksum in asked else [job]
             if job.unit.plugin == 'local':  # it may be asked for itself
                 made = [job, *made]
             for each in made:
-                found.setdefault(each.id, each)
+                found.setdefault((each.id, each.unit.checksum), each)
         return list(found.values())
 
     def open(self, jobs: Collection[Job]) -> None:

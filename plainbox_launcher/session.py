@@ -108,7 +108,7 @@ class Course:
         selected = plan.select(known, self.request.selection, self._plans)
         asked = {job.unit.checksum for job in makers}
         wanted = {
-            each.id: each
+            each.unit.checksum: each
             for job in selected
             for each in (self.run.expand(job) if job.unit.checksum in asked else [job])
             if self._is_wanted(each)

@@ -191,9 +191,9 @@ user: root
 command: echo started; sleep infinity
 
 unit: template
-id: template
+id: of-{kind}
 template-resource: thing
-command: echo ran
+command: echo of {kind} ran
 """
 UNITS = UNITS.replace('command: [ $', 'command: test $').replace(
     ' ] && echo', ' && echo'

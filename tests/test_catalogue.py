@@ -129,6 +129,7 @@ def test_the_users_data_directory(house: House, variable: str) -> None:
     below = '' if variable == 'XDG_DATA_HOME' else '.local/share/'
     name = f'{below}plainbox-providers-1/tried.provider'
     write(house, name, f'{DEFINITION}location = {HOME}\n')
+    house.check('chown', '-R', 'tester:tester', HOME)
     env = {variable: HOME, 'PATH': '/usr/bin:/bin'}
     done = house.run(['plainbox', 'run', 'own', 'root'], env=env)
     assert done.returncode == 3

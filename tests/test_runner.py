@@ -37,7 +37,7 @@ def _installed(house: House, _tidy: None) -> Iterator[None]:
         ('met', 0, 'passed in '),
         ('unmet', 0, 'skipped: requires thing.kind == .A. and int.thing.size. > 50'),
         ('unmet-root', 0, "skipped: requires thing.kind == 'C'"),
-        ('malformed', 0, r'skipped: requires is malformed, it may not use open\('),
+        ('malformed', 1, r'failed in .*: PBL-EXPRESSION: .*house.pxu:\d+: requires: it may'),
         ('of-no-resource', 0, r'skipped: requires .*, but .*::nowhere: no such res'),
         ('manual', 0, 'skipped: a person has to do it'),
         ('of-another', 0, 'passed in '),
@@ -163,12 +163,14 @@ def test_root_is_called_by_the_runner_itself(house: House) -> None:
 
 
 def test_one_share_for_a_run(house: House) -> None:
-    """The same directory for one's own jobs and root's, removed afterwards."""
+    """The same directory for one's own jobs and root's, which lasts as long as it."""
     ran = run(house, 'share', 'share-root')
     assert ran.status == 0
     own, both = (line[6:] for line in ran.lines if line.startswith('share='))
     assert both == f'{own},{own}'
     assert 'own' in ran.lines
+    assert house.path(own).exists()
+    assert plainbox(house, 'session', 'rm', own.split('/')[-2]).status == 0
     assert not house.path(own).exists()
 
 

@@ -70,11 +70,10 @@ REFUSALS: Final = {
             'the pattern is misspelt, or its provider is not installed',
             'the pattern is an ordinary one where a regular expression is wanted, or '
             'the other way round',
-            'the shell replaced the pattern by names of files before plainbox saw it',
             'a local job of root prints the job, which is known only when it has run',
             'all that was selected was excluded again',
         ),
-        ("put patterns into quotes: plainbox run 'smoke/*'",),
+        ("put it into quotes, else the shell may replace it: plainbox run 'smoke/*'",),
     ),
     'PBL-NO-PLAN': Refusal(
         'There is no such test plan.',

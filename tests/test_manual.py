@@ -20,13 +20,14 @@ import pytest
 from house import CHECKOUT, CLEAN, HANGS, PROVIDERS, House
 from launching import NAME
 
-from plainbox_launcher import catalogue, cli
+from plainbox_launcher import catalogue, cli, plan, testplan
 from plainbox_launcher.trusted import audit, environ, launcher, library, provider
 from plainbox_launcher.trusted.unit import Unit
 
 TOP: Final = Path(__file__).parent.parent
 RUNNER, LAUNCHER = 'plainbox.1', f'{NAME}.1'
 JOB, PROVIDER = 'plainbox-job.5', 'plainbox-provider.5'
+TESTPLAN = 'plainbox-testplan.5'
 
 
 class Installed(NamedTuple):
@@ -43,7 +44,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     subprocess.run(command, check=True, capture_output=True)
     paths = frozenset(f'/{path.relative_to(top)}' for path in top.rglob('*'))
     pages = {page.name: page.read_text() for page in top.glob('usr/share/man/*/*')}
-    assert {RUNNER, LAUNCHER, JOB, PROVIDER} <= pages.keys()
+    assert {RUNNER, LAUNCHER, JOB, PROVIDER, TESTPLAN} <= pages.keys()
     return Installed(paths, pages)
 
 
@@ -220,6 +221,12 @@ def test_fields_of_definitions(installed: Installed) -> None:
     assert {*described} == code | {'description'}
 
 
+def test_fields_of_test_plans(installed: Installed) -> None:
+    described = heads(section(installed.pages[TESTPLAN], 'Fields'), 'Cm')
+    kept = {*testplan.TestPlan._fields} - {'where', 'namespace'}
+    assert {*described} == kept | {'unit'}
+
+
 def test_variables(installed: Installed) -> None:
     """What a job finds that lists nothing, of a provider that has everything."""
     full = provider.Provider(*provider.Provider._fields)
@@ -338,6 +345,30 @@ def test_examples_of_the_formats(house: House, installed: Installed) -> None:
         finally:
             house.check('rm', '-rf', '/usr/lib/example-provider')
             house.check('rm', '-f', f'{PROVIDERS}/example.provider')
+
+
+def test_example_of_a_test_plan(installed: Installed, tmp_path: Path) -> None:
+    """With the job of another page and our own provider: in the order that it tells."""
+    texts = [*displays(installed.pages[JOB]), *displays(installed.pages[TESTPLAN])]
+    (tmp_path / 'units').mkdir()
+    (tmp_path / 'units' / 'all.pxu').write_text('\n'.join(texts))
+    definition, _ = displays(installed.pages[PROVIDER])
+    lines = [line for line in definition.splitlines() if 'location' not in line]
+    (tmp_path / 'example.provider').write_text('\n'.join(lines))
+    system = TOP / 'providers' / 'system' / 'system.provider'
+    found = catalogue.read([str(tmp_path), str(system)])
+    selection = plan.Selection(plans=('nightly',))
+    chosen = plan.select(found.jobs, selection, testplan.read(found, []))
+    ids = [job.short_id for job in chosen]
+    assert ids[:3] == ['device', 'kernel/taint', 'disk/smart']
+    storage = [
+        job.short_id for job in found.jobs if job.short_id.startswith('storage/')
+    ]
+    storage.remove('storage/read-speed-jobs')
+    assert ids[3 : 3 + len(storage)] == storage
+    smoke = ids[3 + len(storage) :]
+    assert smoke
+    assert all(id_.startswith('smoke/') for id_ in smoke)
 
 
 # README

@@ -141,12 +141,10 @@ def test_a_selection_can_be_stored() -> None:
         Selection(),
         Selection(('a', 'b'), regex=True, exclude=('c',), plans=('d',)),
     ):
-        text = json.dumps(selection._asdict())
-        fields = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in json.loads(text).items()
-        }
-        assert Selection(**fields) == selection
+        read = json.loads(json.dumps(selection))
+        assert Selection(*(tuple(x) if isinstance(x, list) else x for x in read)) == (
+            selection
+        )
 
 
 @pytest.mark.parametrize(

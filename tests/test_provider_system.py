@@ -22,6 +22,8 @@ from typing import NamedTuple
 import pytest
 from machines import BROKEN, GUEST, REAL, SOUND, Files, Sample, smbios
 
+from plainbox_launcher import catalogue, plan, testplan
+from plainbox_launcher.plan import Selection
 from plainbox_launcher.trusted import expression, rfc822
 
 PROVIDER = Path(__file__).parent.parent / 'providers' / 'system'
@@ -84,7 +86,7 @@ def machine(tmp_path: Path) -> Machine:
 def read_units() -> dict[str, Mapping[str, str]]:
     files = sorted((PROVIDER / 'units').glob('*.pxu'))
     records = [r for f in files for r in rfc822.parse(f.read_bytes(), str(f))]
-    return {record.fields['id']: record.fields for record in records}
+    return {r.fields['id']: r.fields for r in records if 'unit' not in r.fields}
 
 
 UNITS = read_units()
@@ -135,6 +137,22 @@ def test_each_job_says_what_it_is_and_what_it_needs(id_: str) -> None:
     for line in unit.get('requires', '').splitlines():
         names = expression.resources(expression.parse(line))
         assert all(UNITS[name]['plugin'] == 'resource' for name in names), line
+
+
+def test_the_plans_list_all_there_is() -> None:
+    """`system` lists all checks and, at its end, the plan `smoke`."""
+    found = catalogue.read([str(PROVIDER / 'system.provider')])
+    plans = testplan.read(found, [])
+    jobs = [job for job in found.jobs if job.unit.provider in found.own.providers]
+    smoke, system = (
+        [job.short_id for job in plan.select(jobs, Selection(plans=(id_,)), plans)]
+        for id_ in ('smoke', 'system')
+    )
+    assert all(id_.startswith('smoke/') for id_ in smoke)
+    assert system[-len(smoke) :] == smoke
+    resources = {id_ for id_, unit in UNITS.items() if unit['plugin'] == 'resource'}
+    assert {*system} == UNITS.keys() - resources
+    assert plan.unmatched(jobs, Selection(plans=('system',)), plans) == []
 
 
 @pytest.mark.parametrize('id_', LOCAL)

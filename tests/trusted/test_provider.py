@@ -65,6 +65,7 @@ def test_single_directories_go_before_the_base() -> None:
 
 def test_single_directories_alone() -> None:
     kinds = {'units': '/etc', 'jobs': '/usr', 'data': '/var', 'locale': '/usr/share'}
+    kinds['whitelists'] = '/usr/lib'
     lines = ''.join(f'{kind}_dir: {path}\n' for kind, path in kinds.items())
     assert parsed(START + lines) == EMPTY._replace(**kinds)
 
@@ -96,7 +97,6 @@ def test_a_namespace_of_its_own() -> None:
         'version = 1',
         'version = 2.10.3',
         'gettext_domain = plainbox-provider-checkbox',
-        'whitelists_dir = relative',  # of the format, and not used here
         'X-unknown = x',
         '# comment',
         '; comment',
@@ -183,6 +183,10 @@ BUGS: dict[str, tuple[str | bytes, str]] = {
     ),
     'two directories': (f'{START}bin_dir = /usr:/tmp\n', f': bin_dir {NOT_PLAIN}'),
     'relative units': (f'{START}units_dir = units\n', f': units_dir {NOT_PLAIN}'),
+    'relative whitelists': (
+        f'{START}whitelists_dir = lists\n',
+        f': whitelists_dir {NOT_PLAIN}',
+    ),
     'relative to the base': (
         f'{START}location = /usr\nbin_dir = bin\n',
         f': bin_dir {NOT_PLAIN}',
@@ -208,6 +212,7 @@ def test_a_bug_is_said(data: str | bytes, said: str) -> None:
         ('location = /usr/nowhere', '/usr/nowhere: is not there'),
         ('units_dir = /usr/nowhere', '/usr/nowhere: is not there'),
         ('bin_dir = /etc/passwd', '/etc/passwd: is a symbolic link or not a directory'),
+        ('whitelists_dir = /usr/nowhere', '/usr/nowhere: is not there'),
         ('data_dir = /proc/self/root', '/proc/self: is a symbolic link or not a dir'),
     ],
 )

@@ -141,10 +141,9 @@ def test_a_selection_can_be_stored() -> None:
         Selection(),
         Selection(('a', 'b'), regex=True, exclude=('c',), plans=('d',)),
     ):
-        read = json.loads(json.dumps(selection))
-        assert Selection(*(tuple(x) if isinstance(x, list) else x for x in read)) == (
-            selection
-        )
+        patterns, regex, exclude, plans = json.loads(json.dumps(selection))
+        read = Selection(tuple(patterns), regex, tuple(exclude), tuple(plans))
+        assert read == selection
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plainbox_launcher import testplan
+from plainbox_launcher import catalogue, testplan
 from plainbox_launcher.catalogue import Catalogue, Job
 from plainbox_launcher.testplan import Line
 from plainbox_launcher.trusted import library
@@ -111,6 +111,19 @@ def test_whitelists(lists: Provider) -> None:
         Line('net/.*', f'{path}:4'),
     )
     assert (empty.id, empty.include) == ('org.x::empty', ())
+
+
+@pytest.mark.parametrize('line', ['location', 'whitelists_dir'])
+def test_where_whitelists_are(tmp_path: Path, line: str) -> None:
+    """plainbox-provider(5): LOCATION/whitelists, or `whitelists_dir`."""
+    folder = tmp_path / ('whitelists' if line == 'location' else 'lists')
+    folder.mkdir()
+    (folder / 'all.whitelist').write_text('a')
+    place = tmp_path if line == 'location' else folder
+    text = f'[PlainBox Provider]\nname = org.x:p\n{line} = {place}\n'
+    (tmp_path / 'p.provider').write_text(text)
+    plans = testplan.read(catalogue.read([str(tmp_path)]), [])
+    assert 'org.x::all' in [plan.id for plan in plans]
 
 
 def test_a_unit_goes_before_a_whitelist(lists: Provider) -> None:

@@ -433,7 +433,7 @@ REFUSALS: Final = {
         'The hash given as --via is that of a job that prints no jobs.',
         (
             'the hashes of --hash and --via were exchanged',
-            'the job is no local job any more',
+            'the job is no local or resource job any more',
         ),
         ('see the right hash in the line via: plainbox show JOB',),
     ),
@@ -525,45 +525,46 @@ REFUSALS: Final = {
     ),
     # Jobs that print jobs or records.
     'PBL-GENERATOR-FAILED': Refusal(
-        'A local job failed, so there are no jobs of it.',
+        'A local or resource job failed, so there are no jobs of it.',
         (
             'its command ended with another exit status than 0; the message has what '
             'it said last',
             'a program or file that it needs is not there, or not for root',
         ),
-        ('run it: plainbox run LOCAL-JOB',),
+        ('run it: plainbox run JOB',),
     ),
     'PBL-GENERATOR-LIMIT': Refusal(
         'A local or resource job printed too much or took too long.',
         (
-            'it printed more than 4 MiB, or more than 10,000 jobs',
+            'it printed more than 4 MiB, or more than 10,000 records',
             'it took more than 30 seconds: it waits for a device, the network or input',
         ),
         ('see how long its command takes: time COMMAND',),
     ),
     'PBL-GENERATOR-OUTPUT': Refusal(
-        'What a local job printed cannot be read as jobs.',
+        'What a local or resource job printed cannot be read as records.',
         (
             'a line of it is neither a field nor the continuation of one, or not UTF-8',
-            'warnings or progress of a program stand between the jobs',
-            'it prints two different jobs of one id',
+            'warnings or progress of a program stand between the records',
+            'it is a local job and prints two different jobs of one id',
         ),
-        ('send all that is not jobs to standard error',),
+        ('send all that is no record to standard error',),
     ),
     'PBL-NOT-GENERATED': Refusal(
-        'The local job, as root, did not print the job that was asked for.',
+        'Of what the local or resource job prints as root, the job does not come.',
         (
-            'it prints other jobs for root than for an ordinary user',
+            'it prints something else for root than for an ordinary user',
             'a device was plugged or unplugged, or something else that it lists has '
             'changed',
+            'a template that makes the job of it is not installed',
         ),
         (
             'run it again, so that the jobs are listed anew',
-            'compare both: run the command of the local job as root and as yourself',
+            'compare both: run its command as root and as yourself',
         ),
     ),
     'PBL-NESTED': Refusal(
-        'A local job printed another local job, which is not asked for jobs again.',
+        'Of what a job prints comes a local job, which is not asked for jobs again.',
         ('the provider was written for a runner that allows this',),
     ),
     # Jobs in the session of whoever sits at the machine.

@@ -30,7 +30,7 @@ Reading order: `launcher` is the road; then, as the road meets them,
     unit          a record of a provider: job or template; canonical form, hash
     library       all that is installed
     job           one job, from request to ending
-    generate      --via: the jobs that a local job prints
+    generate      --via: the jobs that come of what another prints
     template      a template and records -> jobs
     expression    which records a template takes
     account       the account that a job runs as, and becoming it

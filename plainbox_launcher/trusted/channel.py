@@ -65,6 +65,8 @@ class Channel:
         self._world = world
         self._greeted = self._opened = False
         self._announced: set[str] = set()
+        units = world.installed.units
+        self._resources = {u.checksum for u in units if u.plugin == 'resource'}
         self._last = 0
         self._running: Keeper | None = None
         self._keepers: dict[int, Keeper] = {}  # by the descriptor of their control
@@ -145,7 +147,7 @@ class Channel:
             if len(self._keepers) >= _MAX_KEEPERS:
                 fact = 'too many jobs have left something running'
                 raise Refused('PBL-BUSY', fact)
-            if not self._announced & {f'{run.hash}:{run.via}', f'{run.via}:'}:
+            if not self._is_announced(run):
                 raise Refused('PBL-NOT-ANNOUNCED', 'the job was not announced')
             _require_files(fds)
         except Refused as refused:
@@ -154,6 +156,17 @@ class Channel:
             return
         self._running = keeper.fork(run, fds, self._world)
         self._keepers[self._running.control.fileno()] = self._running
+
+    def _is_announced(self, run: Run) -> bool:
+        """By itself, or with all that comes of its `via`.
+
+        To announce a local job is to announce what it prints: it does nothing else.
+        A resource job is also run for those who only want to know what it says.
+        """
+        every = {f':{run.via}'}
+        if run.via not in self._resources:
+            every.add(f'{run.via}:')
+        return bool(self._announced & {f'{run.hash}:{run.via}', *every})
 
     def _cancel(self, cancel: Cancel) -> None:
         if self._running and self._running.run.number == cancel.number:

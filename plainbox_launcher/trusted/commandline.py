@@ -29,7 +29,8 @@ Run an installed job as root, by the hash of its definition.
   --warmup              do nothing, so that pkexec asks for the password now
   --channel             run jobs as the frames on standard input say
   --via LOCAL-JOB-HASH  look for the job also among those that the local job
-                        with this hash prints
+                        with this hash prints, or that templates make of what
+                        the resource job with this hash prints
   NAME=VALUE            a variable for the job; only those that it names in
                         its field environ reach it
 

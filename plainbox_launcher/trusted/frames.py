@@ -16,6 +16,7 @@ _NUMBER: Final = re.compile('0|[1-9][0-9]{0,14}')
 _STATUS: Final = re.compile('-?(?:0|[1-9][0-9]{0,2})')
 _HASH: Final = '[0-9a-f]{64}'
 _REQUEST: Final = re.compile(f'{_HASH}:(?:{_HASH})?')
+_ANNOUNCED: Final = re.compile(f'{_REQUEST.pattern}|:{_HASH}')
 _CODE: Final = re.compile('PBL(?:-[A-Z]+)+')
 
 
@@ -33,7 +34,10 @@ class Hello(NamedTuple):
 
 
 class Announce(NamedTuple):
-    """Requests that may come, each `HASH:VIA`, where VIA may be empty."""
+    """Requests that may come, each `HASH:VIA`, where VIA may be empty.
+
+    HASH is empty for all the jobs that come of what VIA prints.
+    """
 
     requests: tuple[str, ...]
 
@@ -144,7 +148,7 @@ def decode(data: bytes) -> Frame:  # noqa: C901  # a case each
         case ['hello', version]:
             return Hello(_number(version))
         case ['announce', *requests]:
-            return Announce(tuple(_fit(_REQUEST, each) for each in requests))
+            return Announce(tuple(_fit(_ANNOUNCED, each) for each in requests))
         case ['open']:
             return Open()
         case ['run', number, seconds, hash_, via, *variables]:

@@ -25,8 +25,8 @@ from .unit import Unit
 class World(NamedTuple):
     """What is the same for all jobs of a launcher.
 
-    `given` is the environment that pkexec left. `generated` is what local jobs
-    printed so far, or why they did not, by their hashes.
+    `given` is the environment that pkexec left. `generated` is what local and
+    resource jobs printed so far, or why they did not, by their hashes.
     """
 
     caller: Caller
@@ -60,7 +60,7 @@ def perform(request: Request, world: World, terms: Terms = Terms()) -> Ending:  
 def _perform(request: Request, world: World, terms: Terms) -> Ending:
     share = caller.session_share(request.variables, world.caller)
     if request.via:
-        job = generate.choose(_generated(request, world, terms), request.hash)
+        job = _generated(request, world, terms)
     else:
         job = _find(world.installed, request.hash)
     if job.get('context'):
@@ -138,29 +138,30 @@ def _planned(
     return command
 
 
-def _generated(request: Request, world: World, terms: Terms) -> list[Unit]:
-    """The jobs that a local job prints, which is run but once."""
-    local = _find(world.installed, request.via)
-    if local.plugin != 'local':
-        raise Refused('PBL-NOT-LOCAL', 'the job named by --via is not a local job')
+def _generated(request: Request, world: World, terms: Terms) -> Unit:
+    """A job that comes of what another prints, which is run but once."""
+    via = _find(world.installed, request.via)
+    if via.plugin not in generate.GENERATORS:
+        fact = 'the job named by --via is neither a local nor a resource job'
+        raise Refused('PBL-NOT-LOCAL', fact)
     if request.via not in world.generated:
         # As root, whatever it says of users. Without the caller's directory: what
-        # a local job prints must not hang on what the caller wrote there.
-        command = _planned(
-            'generate', request, world, local, account.find('root', login=False), ''
-        )
-        output = world.generated[request.via] = _evaluate(command, terms.control)
+        # it prints must not hang on what the caller wrote there.
+        user = account.find('root', login=False)
+        command = _planned('generate', request, world, via, user, '')
+        output = _evaluate(command, via.plugin, terms.control)
+        world.generated[request.via] = output
         terms.generated(output)
     output = world.generated[request.via]
     if isinstance(output, Refused):
         raise output
-    return generate.read(output, local)
+    return generate.choose(output, via, request.hash, world.installed.units)
 
 
-def _evaluate(command: Command, control: int | None) -> bytes | Refused:
-    """What a local job prints, or why not. Raises Refused if we were to stop."""
+def _evaluate(command: Command, plugin: str, control: int | None) -> bytes | Refused:
+    """What such a job prints, or why not. Raises Refused if we were to stop."""
     try:
-        return generate.evaluate(command, control)
+        return generate.evaluate(command, plugin, control)
     except Refused as refused:
         if refused.code == 'PBL-STOPPED':
             raise

@@ -80,11 +80,13 @@ class Unit(NamedTuple):
 
     def resource(self, name: str) -> str:
         """The full id of the resource job that this unit calls so, see `imports`."""
-        for field in 'template-imports', 'imports':
-            for line in self.get(field).split('\n'):
-                match = _IMPORT.fullmatch(line.strip())
-                if match and name == (match[3] or match[2]):
-                    return f'{match[1]}::{match[2]}'
+        lines = [
+            *self.get('template-imports').split('\n'),
+            *self.get('imports').split('\n'),
+        ]
+        for match in map(_IMPORT.fullmatch, map(str.strip, lines)):
+            if match and name == (match[3] or match[2]):
+                return f'{match[1]}::{match[2]}'
         return self.full(name)
 
 

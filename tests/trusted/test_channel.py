@@ -404,7 +404,9 @@ def test_a_local_job_that_fails(house: House, runs: Callable[[], int]) -> None:
 
 
 @pytest.mark.canary(
-    'job.py', '_evaluate(command, terms.control)', '_evaluate(command, None)'
+    'job.py',
+    '_evaluate(command, via.plugin, terms.control)',
+    '_evaluate(command, via.plugin, None)',
 )
 def test_a_local_job_is_cancelled(house: House, runs: Callable[[], int]) -> None:
     """A cancel also ends a local job that is being evaluated, and says so.

@@ -26,6 +26,7 @@ V = '0123456789abcdef' * 4
 SAMPLES: list[tuple[Frame, bytes]] = [
     (Hello(1), b'hello\x001'),
     (Announce((f'{H}:', f'{H}:{V}')), f'announce\0{H}:\0{H}:{V}'.encode()),
+    (Announce((f':{V}',)), f'announce\0:{V}'.encode()),
     (Announce(()), b'announce'),
     (Open(), b'open'),
     (Run(7, 60, H, '', ()), f'run\x007\x0060\0{H}\0'.encode()),
@@ -71,6 +72,10 @@ def test_both_ways(frame: Frame, data: bytes) -> None:
         b'HELLO\x001',
         b'open\0',
         b'announce\0',
+        b'announce\0:',
+        f'announce\0:{V[1:]}'.encode(),
+        f'announce\0:{V}:'.encode(),
+        f'run\x001\x000\0\0{V}'.encode(),
         f'announce\0{H}'.encode(),
         f'announce\0{H[1:]}:'.encode(),
         f'announce\0{H.upper()}:'.encode(),

@@ -101,7 +101,7 @@ def test_a_flood_is_cut_off(house: House) -> None:
     assert refused(via(house, 'long'), 'PBL-GENERATOR-LIMIT')
 
 
-@pytest.mark.canary('generate.py', 'if len(records) > MAX_RECORDS:', 'if False:')
+@pytest.mark.canary('generate.py', 'if len(some) > MAX_RECORDS:', 'if False:')
 def test_many_records_are_too_many(house: House) -> None:
     assert refused(via(house, 'records'), 'PBL-GENERATOR-LIMIT')
 

@@ -28,6 +28,7 @@ Reading order: `launcher` is the road; then, as the road meets them,
     rfc822        bytes -> records
     provider      a provider's definition
     unit          a record of a provider: job or template; canonical form, hash
+    siblings      the further jobs that a unit stands for
     library       all that is installed
     job           one job, from request to ending
     generate      --via: the jobs that come of what another prints

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from . import files, provider, rfc822
+from . import files, provider, rfc822, siblings
 from .errors import Fault, Missing
 from .provider import Provider
 from .unit import Unit
@@ -60,9 +60,17 @@ def find(units: Iterable[Unit], checksum: str) -> Unit | None:
     return next((job for job in jobs if job.checksum == checksum), None)
 
 
-def units_of(data: bytes, path: str, owner: Provider) -> list[Unit]:
-    """The units in a text that belongs to a provider. Raises Fault."""
-    return [unit_of(record, owner) for record in rfc822.parse(data, path)]
+def units_of(
+    data: bytes, path: str, owner: Provider, faults: list[Fault]
+) -> Iterator[Unit]:
+    """The units in a file of a provider, each with its siblings. Raises Fault.
+
+    Siblings that are malformed go to `faults`, for the unit itself lives on.
+    """
+    for record in rfc822.parse(data, path):
+        unit = unit_of(record, owner)
+        yield unit
+        yield from siblings.of(unit, faults)
 
 
 def unit_of(record: rfc822.Record, owner: Provider) -> Unit:
@@ -109,7 +117,7 @@ def _units(owner: Provider, faults: list[Fault], trusted: bool) -> Iterator[Unit
                 fd, folder, suffixes, faults, depth=depth, trusted=trusted
             ):
                 with _kept(faults):
-                    yield from units_of(data, path, owner)
+                    yield from units_of(data, path, owner, faults)
 
 
 @contextmanager

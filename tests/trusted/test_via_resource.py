@@ -114,7 +114,7 @@ command: cat "$PLAINBOX_PROVIDER_DATA/records"
 
 NAMESPACE = '2026.plainbox.house'
 OWNER = Provider(f'{NAMESPACE}:via', NAMESPACE, '', *[''] * 7)
-ALL = library.units_of(UNITS.encode(), 'units', OWNER)
+ALL = [*library.units_of(UNITS.encode(), 'units', OWNER, [])]
 VIA = {u.fields['id']: u.checksum for u in ALL if u.kind == 'job'}
 TEMPLATES = {u.fields['id'].split('/')[0]: u for u in ALL if u.kind == 'template'}
 
@@ -379,7 +379,9 @@ def test_nothing_of_a_filter_runs(house: House, marked: Callable[[], bool]) -> N
     mark = "open('/marked', 'w')"
     units = UNITS.replace("things.kind == 'DISK'", f"{mark} or things.kind == 'DISK'")
     (bad, *_) = (
-        u for u in library.units_of(units.encode(), 'units', OWNER) if u.kind != 'job'
+        u
+        for u in library.units_of(units.encode(), 'units', OWNER, [])
+        if u.kind != 'job'
     )
     hash_ = unit.instance_checksum(
         bad.fields, {'name': 'sda', 'path': '/dev/sda', '__index__': 1}

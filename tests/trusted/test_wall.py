@@ -31,7 +31,7 @@ MODULES: Final = {
     *('collections.abc', 'configparser', 'contextlib', 'ctypes', 'errno', 'hashlib'),
     *('fcntl', 'itertools', 'os', 'pwd', 're', 'resource', 'select', 'signal'),
     *('socket', 'stat', 'struct', 'sys', 'time', 'typing'),
-    *('ast', 'math', 'operator', 'warnings'),
+    *('ast', 'json', 'math', 'operator', 'warnings'),
 }
 
 # What costs time, and most jobs do not need.
@@ -129,15 +129,16 @@ TEMPLATE = {
     'unit': 'template',
     'template-resource': 'r',
     'template-filter': "r.a == 'b'",
+    'siblings': '[]',
     'id': 't',
     'user': 'root',
     'command': ':',
 }
-RECORDS = '\n'.join(
+INSTANCE = unit.instance_checksum(TEMPLATE, {'__index__': 1})
+TEXT = '\n'.join(
     ''.join(f'{key}: {value}\n' for key, value in record.items())
     for record in (PLAIN, RESOURCE, TEMPLATE)
 )
-INSTANCE = unit.instance_checksum(TEMPLATE, {'__index__': 1})
 RUN = ['--hash', INSTANCE, '--via', unit.checksum(RESOURCE)]
 
 
@@ -154,11 +155,11 @@ def loaded(house: House, *arguments: str) -> set[str]:
 
 @pytest.mark.canary('files.py', 'import errno\n', 'import errno, logging\n')
 @pytest.mark.canary(
-    'audit.py', 'with socket.socket', 'import json\n        with socket.socket'
+    'audit.py', 'with socket.socket', 'import logging\n        with socket.socket'
 )
 def test_root_loads_what_the_room_imports(house: House) -> None:
     """From its start to the end of a template's job, and nothing else."""
-    with house.provider('wall', RECORDS):
+    with house.provider('wall', TEXT):
         found = loaded(house, LAUNCHER, *RUN)
     room = {'plainbox_launcher', 'plainbox_launcher.trusted'}
     room |= {
@@ -176,8 +177,9 @@ def test_root_loads_what_the_room_imports(house: House) -> None:
     'template.py', 'import re\n', 'import re\nfrom . import expression\n'
 )
 def test_root_loads_no_more_than_the_job_needs(house: House) -> None:
-    """The language of filters only where there is one to be judged."""
-    with house.provider('wall', RECORDS):
+    """The language of filters only where there is one to be judged, and JSON only
+    where something installed has siblings."""
+    with house.provider('wall', TEXT.replace('siblings', 'other')):
         found = loaded(house, LAUNCHER, '--hash', unit.checksum(PLAIN))
     assert not found & LATE
 
@@ -194,7 +196,7 @@ def test_root_opens_no_other_code(house: House) -> None:
     strace = ['strace', '-f', '-e', 'trace=%file', '-s', '999', '-o', trace]
     house.check('mkdir', evil, user='tester')
     try:
-        with house.provider('wall', RECORDS):
+        with house.provider('wall', TEXT):
             env = dict.fromkeys(names, evil)
             done = house.run([*strace, LAUNCHER, *RUN], user='root', env=env, cwd=evil)
         text = house.path(trace).read_text()

@@ -47,11 +47,28 @@ def parser() -> argparse.ArgumentParser:
         help=_('print the hash and the full id of each job'),
     )
 
-    listing = commands.add_parser('list', parents=[providers], help=_('list jobs'))
-    listing.add_argument('pattern', nargs='?', default='*', metavar=_('PATTERN'))
+    jobs = commands.add_parser('list', parents=[providers], help=_('list jobs'))
+    jobs.add_argument('pattern', nargs='?', default='*', metavar=_('PATTERN'))
+    jobs.add_argument(
+        '--root',
+        action='store_true',
+        help=_('only jobs of root, another user, or another session'),
+    )
+    jobs.add_argument(
+        '--plugin',
+        action='append',
+        default=[],
+        metavar=_('NAME'),
+        help=_('only jobs of this plugin'),
+    )
+    jobs.add_argument(
+        '--plans', action='store_true', help=_('list test plans instead of jobs')
+    )
+    jobs.add_argument('--json', action='store_true', help=_('for other programs'))
 
-    show = commands.add_parser('show', parents=[providers], help=_('show one job'))
-    show.add_argument('job', metavar=_('JOB'))
+    show = commands.add_parser('show', parents=[providers], help=_('show jobs'))
+    show.add_argument('patterns', nargs='+', metavar=_('PATTERN'))
+    show.add_argument('--json', action='store_true', help=_('for other programs'))
 
     commands.add_parser(
         'run', parents=[providers, choice, terms, look], help=_('run jobs')

@@ -19,10 +19,13 @@ from . import (
     arguments,
     catalogue,
     interactive,
+    listing,
     plan,
     process,
     progress,
+    prose,
     report,
+    testplan,
 )
 from . import reports as written
 from . import session as sessions
@@ -35,7 +38,7 @@ from .result import DENIED, FAILED, LOST, TIMEOUT, Answer, Result
 from .runner import Terms
 from .session import Course, Request
 from .store import Ledger, Session, open_ledger
-from .trusted.errors import Refused, printable
+from .trusted.errors import Fault, Refused, printable
 
 OK: Final = 0
 JOB_FAILED: Final = 1
@@ -44,7 +47,7 @@ COULD_NOT_RUN: Final = 3
 NOTHING_SELECTED: Final = 4
 INTERRUPTED: Final = 130
 
-_SELECTED_NOTHING: Final = ('PBL-NO-MATCH', 'PBL-NO-PLAN')
+_SELECTED_NOTHING: Final = ('PBL-NO-MATCH', 'PBL-NO-PLAN', 'PBL-NO-JOBS')
 _PAUSE: Final = 1.0  # seconds between two looks at an empty queue
 
 _DOMAIN: Final = 'plainbox-launcher'
@@ -92,17 +95,44 @@ def _special(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
+    if options.plans and (options.root or options.plugin):
+        return _fail(_('--root and --plugin are about jobs, not plans'), WRONG_USAGE)
+    if options.plans:
+        return _list_plans(options)
     with sessions.looked_at(_read(options)) as run:
-        jobs = plan.select(run.everything(), Selection((options.pattern,)), ())
-        print(report.listing(jobs))
+        jobs = listing.chosen(
+            run.everything(), options.pattern, root=options.root, plugins=options.plugin
+        )
+    print(listing.in_json(jobs) if options.json else listing.table(jobs, _columns()))
+    return OK
+
+
+def _list_plans(options: argparse.Namespace) -> int:
+    faults: list[Fault] = []
+    plans = testplan.read(_read(options), faults)
+    for fault in faults:
+        _warn(str(fault))
+    found = listing.chosen_plans(plans, options.pattern)
+    as_text = listing.table_of_plans(found, _columns())
+    print(listing.plans_in_json(found) if options.json else as_text)
     return OK
 
 
 def _show(options: argparse.Namespace) -> int:
     with sessions.looked_at(_read(options)) as run:
-        for job in plan.select(run.everything(), Selection((options.job,)), ()):
-            print(report.description(job))
+        selection = Selection(tuple(options.patterns))
+        jobs = plan.select(run.everything(), selection, ())
+    if options.json:
+        print(listing.in_json(jobs, whole=True))
+    else:
+        width = prose.columns() if sys.stdout.isatty() else None
+        print('\n\n'.join(listing.description(job, width) for job in jobs))
     return OK
+
+
+def _columns() -> int | None:
+    """The width of the terminal, if a person reads there."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 # Running them

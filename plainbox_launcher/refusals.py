@@ -23,6 +23,7 @@ _ALONE: Final = (
 HINTS: Final = {
     'PBL-NO-MATCH': 'see which jobs there are: plainbox list',
     'PBL-NO-PLAN': 'write the full id of a test plan whose provider is installed',
+    'PBL-NO-JOBS': 'install a provider, or name one with --provider',
     'PBL-PATTERN': 'mend the regular expression that the message names',
     'PBL-CIRCLE': 'take one of them out of the circle',
     'PBL-NO-DEPENDENCY': 'install its provider, or mend the field depends',
@@ -81,6 +82,15 @@ REFUSALS: Final = {
             'its id is misspelt',
             'the provider that defines it is not installed',
             'another test plan names it in its field nested_part',
+        ),
+        ('list the providers: ls /usr/share/plainbox*-1',),
+    ),
+    'PBL-NO-JOBS': Refusal(
+        'There is no job at all.',
+        (
+            'no provider is installed, only the runner',
+            'the providers that there are could not be read, as was said of each',
+            'the file or directory that --provider names has no jobs',
         ),
         ('list the providers: ls /usr/share/plainbox*-1',),
     ),

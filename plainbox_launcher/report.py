@@ -161,39 +161,6 @@ def _lines(output: bytes) -> list[str]:
     return [visible(line).rstrip() for line in text.split('\n')] if text else []
 
 
-def listing(jobs: Iterable[Job]) -> str:
-    """A table of jobs: id, as whom, plugin, summary."""
-    rows = [
-        tuple(
-            shown(cell) or '-'
-            for cell in (j.short_id, j.user, j.unit.plugin, j.unit.get('summary'))
-        )
-        for j in jobs
-    ]
-    ids, users, plugins = (max(len(row[i]) for row in rows) for i in range(3))
-    return '\n'.join(
-        f'{id_:<{ids}}  {user:<{users}}  {plugin:<{plugins}}  {text}'
-        for id_, user, plugin, text in rows
-    )
-
-
-def description(job: Job) -> str:
-    """All there is to know about a job."""
-    facts = [
-        ('id', job.id),
-        ('hash', job.unit.checksum),
-        (_('defined in'), job.unit.where),
-        (_('runs'), _runs(job)),
-    ]
-    if job.via:
-        facts.insert(2, ('via', f'{job.via.checksum} ({job.via.id})'))
-    width = max(len(name) for name, _value in facts) + 2
-    head = [f'{name + ":":<{width}}{value}' for name, value in facts]
-    fields = [_field(name, value) for name, value in job.unit.fields.items()]
-    text = '\n'.join([*head, '', *fields])
-    return '\n'.join(shown(line) for line in text.split('\n'))
-
-
 def codes(width: int) -> str:
     """All codes of refusals, each with its meaning."""
     indent = max(map(len, REFUSALS)) + 2
@@ -246,22 +213,3 @@ def _words() -> dict[str, str]:
 
 def _detail(result: Result) -> str:
     return f': {shown(result.detail)}' if result.detail else ''
-
-
-def _runs(job: Job) -> str:
-    if not job.unit.get('command'):
-        return _('not by itself, a person does it')
-    if not job.user:
-        return _('as you')
-    if not job.installed:
-        text = _('not at all: it wants {user}, and its provider is not installed')
-        return text.format(user=job.user)
-    text = _('as {user}, through pkexec and the trusted launcher')
-    return text.format(user=job.user)
-
-
-def _field(name: str, value: str) -> str:
-    if '\n' not in value:
-        return f'{name}: {value}'
-    lines = ''.join(f'\n {line or "."}' for line in value.split('\n'))
-    return f'{name}:{lines}'

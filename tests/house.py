@@ -369,7 +369,8 @@ class House:
 
     def forget(self) -> None:
         """Removes the ledgers, and the directories that were made for them."""
-        for home in '/root', '/tmp', *(f'/home/{user}' for user in os.listdir(self.path('/home'))):
+        users = os.listdir(self.path('/home'))
+        for home in '/root', '/tmp', *(f'/home/{user}' for user in users):
             folder = self.path(f'{home}/{LEDGER}')
             for path in folder, *list(folder.parents)[:2]:
                 ours = not os.path.lexists(f'/{path.relative_to(self.path("/"))}')

@@ -67,6 +67,7 @@ def test_show(house: House) -> None:
         f'hash:       {HASH["root"]}',
         'defined in: /usr/lib/house-runner/units/house.pxu:6',
         'runs:       as root, through pkexec and the trusted launcher',
+        'time limit: 1m, unless --job-timeout says otherwise',
         '',
         'id: root',
         'plugin: shell',

@@ -37,7 +37,7 @@ def _installed(house: House, _tidy: None) -> Iterator[None]:
         ('met', 0, 'passed in '),
         ('unmet', 0, 'skipped: requires thing.kind == .A. and int.thing.size. > 50'),
         ('unmet-root', 0, "skipped: requires thing.kind == 'C'"),
-        ('malformed', 1, r'failed in .*: PBL-EXPRESSION: .*house.pxu:\d+: requires: it may'),
+        ('malformed', 1, r'failed in .*: PBL-EXPRESSION: .*house.pxu:\d+: requires: '),
         ('of-no-resource', 0, r'skipped: requires .*, but .*::nowhere: no such res'),
         ('manual', 0, 'skipped: a person has to do it'),
         ('of-another', 0, 'passed in '),

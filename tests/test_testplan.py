@@ -20,7 +20,7 @@ NOTHING = Library((), (), ())
 
 
 def library_of(text: str, *, provider: Provider = PROVIDER) -> Library:
-    units = library.units_of(text.encode(), 'p.pxu', provider)
+    units = library.units_of(text.encode(), 'p.pxu', provider, [])
     return Library((provider,), tuple(units), ())
 
 

@@ -166,7 +166,10 @@ def _run_session(ledger: Ledger, session: Session, options: argparse.Namespace) 
 
 def _resume(options: argparse.Namespace) -> int:
     with open_ledger() as ledger:
-        session = _chosen(ledger, options, sessions.unfinished(ledger))
+        if options.id:
+            session = ledger.session(options.id)
+        else:
+            session = sessions.unfinished(ledger)[-1]
         with sessions.opened(ledger, session, interactive.absent()) as course:
             _prepare(course)
             return _go_on(ledger, course, options)
@@ -341,13 +344,9 @@ def _report(options: argparse.Namespace) -> int:
     return OK
 
 
-def _chosen(
-    ledger: Ledger, options: argparse.Namespace, among: Sequence[Session] = ()
-) -> Session:
-    """The session that was named, else the last one there is, or is `among` these."""
-    if options.id:
-        return ledger.session(options.id)
-    return among[-1] if among else ledger.newest()
+def _chosen(ledger: Ledger, options: argparse.Namespace) -> Session:
+    """The session that was named, else the last one there is."""
+    return ledger.session(options.id) if options.id else ledger.newest()
 
 
 # Help

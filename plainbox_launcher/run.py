@@ -354,6 +354,8 @@ class Run:
             return Result(job, PASSED, text.format(number=number))
         if job.unit.plugin in INTERACTIVE and self.by_hand:
             return self._done_by(self.by_hand, job, outlet)
+        if job.unit.plugin == 'attachment':  # for a report, not for the terminal
+            outlet = outlet._replace(stdout=lambda _: None)
         ended = self._execute(job, outlet, None)
         outcome, reason = judged(ended)
         return Result(job, outcome, reason, ended=ended)

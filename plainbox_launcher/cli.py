@@ -18,12 +18,14 @@ from typing import Final
 from . import (
     arguments,
     catalogue,
+    chronicle,
     interactive,
     listing,
     plan,
     process,
     progress,
     prose,
+    record,
     report,
     testplan,
 )
@@ -316,7 +318,7 @@ def _request(options: argparse.Namespace) -> Request:
 
 def _sessions(options: argparse.Namespace) -> int:
     with open_ledger() as ledger:
-        show = written.sessions_in_json if options.json else written.sessions_in_text
+        show = record.sessions_in_json if options.json else chronicle.sessions_in_text
         print(show(ledger), end='')
     return OK
 
@@ -324,7 +326,7 @@ def _sessions(options: argparse.Namespace) -> int:
 def _session(options: argparse.Namespace) -> int:
     with open_ledger() as ledger:
         if options.verb == 'show':
-            print(written.session_in_text(ledger, _chosen(ledger, options)), end='')
+            print(chronicle.session_in_text(ledger, _chosen(ledger, options)), end='')
             return OK
         for session in [ledger.session(id_) for id_ in options.ids]:
             if options.verb == 'ack' and not session.completed_at:

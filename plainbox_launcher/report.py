@@ -5,7 +5,7 @@ import re
 import shlex
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from gettext import gettext as _
 from gettext import ngettext
 from glob import escape
@@ -25,6 +25,7 @@ from .result import (
     TIMEOUT,
     Result,
 )
+from .store import PENDING, REBOOTING, RUNNING
 
 _ORDER = (PASSED, FAILED, TIMEOUT, CANCELLED, LOST, DENIED, SKIPPED)
 _TO_RUN_AGAIN: Final = (FAILED, TIMEOUT, LOST)
@@ -108,7 +109,7 @@ def verdict(result: Result) -> str:
 
 
 def word(outcome: str) -> str:
-    """An outcome as people see it."""
+    """An outcome as people see it, or the status of a job that has none yet."""
     return _words()[outcome]
 
 
@@ -130,13 +131,20 @@ def summary(results: Sequence[Result], again: Sequence[str] = ()) -> str:
             *_aftermath(result, again),
         )
     ]
-    counts = Counter(result.outcome for result in results)
-    said = ', '.join(f'{counts[word]} {words[word]}' for word in _ORDER if counts[word])
-    text = ngettext(
-        '{number} job: {outcomes}', '{number} jobs: {outcomes}', len(results)
-    )
-    total = text.format(number=len(results), outcomes=said or _('nothing ran'))
-    return '\n'.join([*lines, total])
+    return '\n'.join([*lines, total(Counter(result.outcome for result in results))])
+
+
+def total(counts: Mapping[str, int]) -> str:
+    """How many jobs there were, and of each outcome."""
+    number = sum(counts.values())
+    text = ngettext('{number} job: {outcomes}', '{number} jobs: {outcomes}', number)
+    return text.format(number=number, outcomes=counted(counts) or _('nothing ran'))
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """The number of each outcome that there was."""
+    words = _words()
+    return ', '.join(f'{counts[w]} {words[w]}' for w in words if counts.get(w))
 
 
 def _aftermath(result: Result, again: Sequence[str]) -> list[str]:
@@ -199,7 +207,7 @@ def _wrapped(text: str, width: int, first: str, other: str) -> str:
 
 
 def _words() -> dict[str, str]:
-    """Outcomes as people see them."""
+    """Outcomes as people see them, and what there is before one, in their order."""
     return {
         PASSED: _('passed'),
         FAILED: _('failed'),
@@ -208,6 +216,9 @@ def _words() -> dict[str, str]:
         LOST: _('lost'),
         DENIED: _('denied'),
         SKIPPED: _('skipped'),
+        RUNNING: _('running'),
+        REBOOTING: _('restarting the machine'),
+        PENDING: _('not run yet'),
     }
 
 

@@ -179,7 +179,7 @@ class Kept:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o600)
         self._room = most
-        self._mark = f'\n[plainbox: cut here, after {most} bytes]\n'.encode()
+        self._mark = cut_mark(most)
         self.cut = False
 
     def write(self, data: bytes) -> bytes:
@@ -209,6 +209,7 @@ class Ledger:
     def __init__(self, folder: str, database: sqlite3.Connection) -> None:
         self._folder = folder
         self._database = database
+        self._ours: set[str] = set()  # ids of sessions that we work on
 
     def close(self) -> None:
         self._database.close()
@@ -282,7 +283,11 @@ class Ledger:
         """Let nobody else work on a session meanwhile. Raises Refused."""
         fact = _('another plainbox works on session {id}').format(id=session.id)
         with _locked(f'{self.folder(session)}/lock', fact):
-            yield
+            self._ours.add(session.id)
+            try:
+                yield
+            finally:
+                self._ours.discard(session.id)
 
     @contextmanager
     def worker(self) -> Iterator[None]:
@@ -291,7 +296,9 @@ class Ledger:
             yield
 
     def is_locked(self, session: Session) -> bool:
-        """Whether somebody works on a session."""
+        """Whether somebody else works on a session."""
+        if session.id in self._ours:
+            return False
         try:
             with self.lock(session):
                 return False
@@ -529,6 +536,11 @@ def open_ledger(folder: str = STATE) -> Ledger:
             database.close()
             raise
     return Ledger(folder, database)
+
+
+def cut_mark(most: int) -> bytes:
+    """What stands where more than so many bytes were to be kept."""
+    return f'\n[plainbox: cut here, after {most} bytes]\n'.encode()
 
 
 def now() -> str:

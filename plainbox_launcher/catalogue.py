@@ -3,7 +3,6 @@
 
 import os
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 from xdg import BaseDirectory
@@ -55,10 +54,6 @@ class Job(NamedTuple):
     def generates(self) -> bool:
         """Whether there are jobs of it, and not itself: a local job or a template."""
         return self.unit.plugin == 'local' or self.unit.kind == 'template'
-
-    def matches(self, pattern: str) -> bool:
-        """Whether a shell pattern matches the full or the short id."""
-        return any(fnmatchcase(id_, pattern) for id_ in (self.id, self.short_id))
 
 
 def template_id(unit: Unit) -> str:

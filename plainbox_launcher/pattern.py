@@ -64,6 +64,8 @@ class Pattern(NamedTuple):
 
     def _may_match(self, id_: str) -> bool:
         head, tail = _ends(id_)
+        if self.literal:
+            return self.text.startswith(head) and self.text.endswith(tail)
         return (
             (head.startswith(self.head) or self.head.startswith(head))
             and (tail.endswith(self.tail) or self.tail.endswith(tail))

@@ -397,9 +397,7 @@ class Run:
                 self.book.end(result._replace(started=started))
         return ended
 
-    def _entry(
-        self, book: Book, job: Job
-    ) -> AbstractContextManager[tuple[Kept, Kept]]:
+    def _entry(self, book: Book, job: Job) -> AbstractContextManager[tuple[Kept, Kept]]:
         view = self.runner.view_of(job)
         return book.entry(job, view, implied=job.id != self._performed)
 

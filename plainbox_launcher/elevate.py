@@ -18,7 +18,7 @@ from typing import Final
 from .catalogue import Job
 from .refusals import refusal
 from .trusted.commandline import PROGRAM
-from .trusted.environ import SHARE, denied
+from .trusted.environ import SHARE, denied, locale
 from .trusted.errors import Refused
 from .trusted.launcher import REFUSED
 
@@ -137,12 +137,12 @@ def request(job: Job) -> tuple[str, str]:
 
 def assignments(job: Job, variables: Mapping[str, str]) -> list[str]:
     """NAME=VALUE for those variables that a job may want of root's launcher."""
-    wanted = job.unit.environ | (job.via.environ if job.via else set()) | set(SHARE[:1])
-    return [
-        f'{name}={variables[name]}'
-        for name in sorted(wanted & variables.keys())
-        if name in SHARE or not denied(name)
-    ]
+    units = [job.unit, *([job.via] if job.via else [])]
+    wanted = {name for unit in units for name in unit.environ if not denied(name)}
+    if any('preserve-locale' in unit.flags for unit in units):
+        wanted |= locale(variables)
+    wanted |= {*SHARE[:1]}
+    return [f'{name}={variables[name]}' for name in sorted(wanted & variables.keys())]
 
 
 def job_command(job: Job, launcher: str, variables: Mapping[str, str]) -> list[str]:

@@ -488,7 +488,7 @@ REFUSALS: Final = {
         ('see its shell: getent passwd NAME',),
     ),
     'PBL-ACCOUNT-HOME': Refusal(
-        'The job wants to be logged in as an account without a home directory.',
+        'The job starts in the home directory of its account, which has none.',
         (
             'the directory was never made, or was removed',
             'it lies on a file system that is not mounted now',

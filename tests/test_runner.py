@@ -203,6 +203,40 @@ def test_the_environment_of_roots_jobs(house: House) -> None:
     assert 'listed=a b other=' in ran.lines
 
 
+LOCALE = """
+id: locale-root
+user: root
+flags: preserve-locale
+command: echo "$LANG $LANGUAGE $LC_ALL $LC_TIME"
+
+id: locale-own
+flags: preserve-locale
+command: echo "$LANG $LANGUAGE $LC_ALL $LC_TIME"
+
+id: locale-not
+user: root
+environ: LANG
+command: echo "$LANG $LANGUAGE $LC_ALL $LC_TIME"
+"""
+
+
+@pytest.mark.parametrize('how', [(), ('--per-job',)])
+def test_the_locale(house: House, how: tuple[str, ...]) -> None:
+    """With the flag preserve-locale, of one's own and root's; what is no name of a
+    locale is not even sent."""
+    given = {'LANG': 'C.utf8', 'LANGUAGE': 'de:en', 'LC_ALL': '/x', 'LC_TIME': 'C'}
+    env = {**given, 'PATH': '/usr/bin:/bin'}
+    with house.provider('locale', LOCALE):
+        ran = plainbox(house, 'run', *how, 'locale-*', env=env)
+    assert [line for line in ran.lines if line.startswith('C.')] == [
+        *['C.utf8 de:en  C'] * 2,
+        'C.UTF-8   ',
+    ]
+    sent = [line.text for line in house.log() if 'locale-root' in line.text]
+    assert sent
+    assert not [line for line in sent if 'LC_ALL' in line]
+
+
 def test_a_fresh_place(house: House) -> None:
     """An empty directory of its own, removed afterwards."""
     ran = run(house, 'place')

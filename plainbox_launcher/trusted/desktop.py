@@ -108,7 +108,7 @@ def command(here: Session, job: Command, unit: str, seconds: float) -> Command:
         'UMask': '0022',
         # Fresh, empty, and removed afterwards.
         'RuntimeDirectory': unit,
-        'WorkingDirectory': f'{_runtime(here.account)}/{unit}',
+        'WorkingDirectory': job.directory or f'{_runtime(here.account)}/{unit}',
     }
     words = job.program, *job.argv[1:]
     return _start(here, unit, properties, values, words, '--pipe')
@@ -174,6 +174,7 @@ def _start(
         *('--', *(word.replace('$', '$$') for word in words)),
     )
     environ = values | _environ(here.account)
+    environ['LANG'] = values.get('LANG', environ['LANG'])
     return Command('/usr/bin/systemd-run', argv, environ, here.account)
 
 

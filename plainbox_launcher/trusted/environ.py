@@ -9,7 +9,9 @@ Built from nothing, in this order, the later winning:
  3. the session's directory, if the caller named one, by its two names;
  4. what the job names in `environ`: DISPLAY and XAUTHORITY as far as they are
     fit, and each other NAME=VALUE of the caller that is not denied; an account of
-    the caller's own takes all of them.
+    the caller's own takes all of them;
+ 5. with the flag `preserve-locale`, the caller's LANG, LANGUAGE and LC_*, as far as
+    each is the name of a locale, or for LANGUAGE a list of such: never a path.
 
 A name that the job does not list never reaches it.
 """
@@ -29,6 +31,16 @@ SCREEN: Final = ('DISPLAY', 'XAUTHORITY')
 MAX_VALUE: Final = 32 << 10  # bytes
 
 _NAME: Final = re.compile('[A-Za-z_][A-Za-z0-9_]{0,127}')
+# setlocale(3): language[_territory][.codeset][@modifier]
+_LOCALE: Final = (
+    '[A-Za-z]{1,8}(?:_[A-Za-z0-9]{1,8})?'
+    '(?:[.][A-Za-z0-9-]{1,16})?(?:@[A-Za-z0-9]{1,16})?'
+)
+_LOCALES: Final = re.compile(
+    rf'LANGUAGE={_LOCALE}(?::{_LOCALE}){{0,15}}|'
+    '(?:LANG|LC_(?:ALL|ADDRESS|COLLATE|CTYPE|IDENTIFICATION|MEASUREMENT|MESSAGES|'
+    rf'MONETARY|NAME|NUMERIC|PAPER|TELEPHONE|TIME))={_LOCALE}'
+)
 _CONTROL: Final = re.compile('[\0-\x08\n-\x1f\x7f\x80-\x9f]')
 
 # What no job takes from its caller, whatever it says, but one of the caller's own.
@@ -105,6 +117,11 @@ def denied(name: str) -> bool:
     return _DENIED.fullmatch(name) is not None
 
 
+def locale(variables: Mapping[str, str]) -> set[str]:
+    """The names of variables that say which locale is wanted, and name one."""
+    return {n for n, value in variables.items() if _LOCALES.fullmatch(f'{n}={value}')}
+
+
 def compose(
     job: Unit,
     account: struct_passwd,
@@ -130,6 +147,8 @@ def compose(
         for name in job.environ & (offers | screen.keys())
         if (name in screen if name in SCREEN else not (denying and denied(name)))
     }
+    if 'preserve-locale' in job.flags:
+        passed |= locale(offered)
     values = _account(account) | _provider(job, directories)
     if share:
         values |= dict.fromkeys(SHARE, share)

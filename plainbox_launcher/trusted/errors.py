@@ -23,7 +23,7 @@ HINTS: Final = {
     'PBL-ACCOUNT-LOCKED': 'unlock it with passwd -u, or give the job another user',
     'PBL-ACCOUNT-EXPIRED': 'give it more time with chage -E, or the job another user',
     'PBL-ACCOUNT-LOGIN': 'give it a shell with chsh, or drop the flag login-shell',
-    'PBL-ACCOUNT-HOME': 'create its home directory, or drop the flag login-shell',
+    'PBL-ACCOUNT-HOME': 'create its home directory, or drop login-shell, preserve-cwd',
     'PBL-ACCOUNT-BECOME': 'run it where root may set ids and groups',
     'PBL-ACCOUNT-PROFILE': 'log in as the account and see what its profile does',
     'PBL-NO-LOGIND': 'run it where systemd started the machine, see loginctl',

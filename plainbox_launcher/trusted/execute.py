@@ -46,7 +46,9 @@ class Command(NamedTuple):
     """What will be executed: an absolute program, its argv, its environment.
 
     `account` is whom it is executed as, None for root. With `login` that is a
-    program of root's, which logs `account` in.
+    program of root's, which logs `account` in. `directory` is where it starts, ''
+    for a fresh one: the account's home or /, since root goes nowhere by a name that
+    the caller gives.
     """
 
     program: str
@@ -54,6 +56,7 @@ class Command(NamedTuple):
     environ: dict[str, str]
     account: struct_passwd | None = None
     login: bool = False
+    directory: str = ''
 
 
 class Limits(NamedTuple):
@@ -114,7 +117,8 @@ def command(
     argv = os.path.basename(program), '-c', '--', text
     if account and account.pw_uid and 'login-shell' in job.flags:
         return _login(program, argv, environ, account)
-    return Command(program, argv, environ, account)
+    directory = environ['HOME'] if 'preserve-cwd' in job.flags else ''
+    return Command(program, argv, environ, account, directory=directory)
 
 
 def _login(
@@ -144,6 +148,7 @@ def _login(
         kept,
         account,
         login=True,
+        directory='/',  # a login goes home by itself
     )
 
 
@@ -169,7 +174,7 @@ def run(
     it ended. Raises Refused also where a login came to nothing.
     """
     begun = time.monotonic()
-    if command.login and command.account:
+    if command.account and command.directory:
         _require_home(command.account)
     with _place(command) as directory, _mark() as (seen, mark):
         more = (mark,) if command.login else ()
@@ -223,7 +228,7 @@ def capture(command: Command, limits: Limits, control: int | None = None) -> Pri
     Raises Exceeded if it prints or takes more than `limits`, Refused if it has to
     be ended meanwhile, as in `run`.
     """
-    with ExitStack() as ends, _workspace(command.account) as directory:
+    with ExitStack() as ends, _place(command) as directory:
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         null = os.open('/dev/null', os.O_RDONLY)
         for fd in out, out_end, err, err_end, null:
@@ -360,8 +365,10 @@ def _take(fd: int, text: bytearray, max_bytes: int) -> int:
 
 
 def _place(command: Command) -> AbstractContextManager[str]:
-    """Where a command starts: in its workspace; a login goes home by itself."""
-    return nullcontext('/') if command.login else _workspace(command.account)
+    """Where a command starts, which is a fresh directory unless it says otherwise."""
+    if command.directory:
+        return nullcontext(command.directory)
+    return _workspace(command.account)
 
 
 @contextmanager

@@ -647,7 +647,7 @@ def test_the_directory(house: House) -> None:
 
 
 @pytest.mark.canary(
-    'execute.py', 'else _workspace(command.account)', 'else _workspace(None)'
+    'execute.py', 'return _workspace(command.account)', 'return _workspace(None)'
 )
 def test_the_directory_is_hers(house: House) -> None:
     assert said(house, 'touch file && ls') == 'file\n'
@@ -750,6 +750,26 @@ def test_nobody_leads_root_into_a_directory(house: House) -> None:
 
 def test_a_login_starts_at_home(house: House) -> None:
     assert said(house, 'pwd', flags='login-shell') == f'{HOME}\n'
+
+
+@pytest.mark.canary('execute.py', "environ['HOME'] if", 'os.getcwd() if')
+def test_preserve_cwd(house: House) -> None:
+    """The home directory of the account, entered by the account itself."""
+    assert said(house, 'pwd; id -un', flags='preserve-cwd') == f'{HOME}\nann\n'
+
+
+def test_preserve_cwd_after_a_login(house: House) -> None:
+    flags = 'preserve-cwd, login-shell'
+    assert said(house, 'pwd; id -un', flags=flags) == f'{HOME}\nann\n'
+
+
+@pytest.mark.parametrize('home', ['/home/nowhere', '/root', '/etc/passwd'])
+def test_no_home_to_preserve(house: House, home: str) -> None:
+    passwd = house.path('/etc/passwd').read_text()
+    moved = passwd.replace(f':{HOME}:', f':{home}:')
+    with house.replaced('/etc/passwd', moved.encode()):
+        it = done(house, 'echo ran', flags='preserve-cwd')
+    assert (probe.code(it), it.stdout) == ('PBL-ACCOUNT-HOME', b'')
 
 
 # The flag login-shell

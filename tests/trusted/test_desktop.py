@@ -191,9 +191,13 @@ HERE = desktop.Session('7', TESTER, 'tty')
 
 
 def started(
-    text: str = 'true', values: Facts | None = None, seconds: float = inf
+    text: str = 'true',
+    values: Facts | None = None,
+    seconds: float = inf,
+    directory: str = '',
 ) -> Command:
-    job = Command('/bin/bash', ('bash', '-c', '--', text), values or {})
+    argv = 'bash', '-c', '--', text
+    job = Command('/bin/bash', argv, values or {}, directory=directory)
     return desktop.command(HERE, job, 'plainbox-1', seconds)
 
 
@@ -220,6 +224,15 @@ def test_the_sessions_variables_are_the_sessions_own() -> None:
     assert found.environ['XDG_RUNTIME_DIR'] == '/run/user/1000'
     assert found.environ['XDG_SESSION_ID'] == '7'
     assert not {'--setenv=DISPLAY', '--setenv=XAUTHORITY'} & {*found.argv}
+
+
+def test_the_flags_of_a_job() -> None:
+    """preserve-locale and preserve-cwd: the job's language, its user's home."""
+    assert started().environ['LANG'] == 'C.UTF-8'
+    assert started(values={'LANG': 'de_DE'}).environ['LANG'] == 'de_DE'
+    place = '--property=WorkingDirectory='
+    assert f'{place}/run/user/1000/plainbox-1' in started().argv
+    assert f'{place}/home/tester' in started(directory='/home/tester').argv
 
 
 def test_the_text_comes_last_and_after_the_options() -> None:

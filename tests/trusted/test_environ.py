@@ -12,7 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from plainbox_launcher.trusted.environ import Environment, assignments, compose, denied
+from plainbox_launcher.trusted.environ import (
+    Environment,
+    assignments,
+    compose,
+    denied,
+    locale,
+)
 from plainbox_launcher.trusted.errors import Refused
 from plainbox_launcher.trusted.provider import Provider
 from plainbox_launcher.trusted.unit import Unit
@@ -40,8 +46,9 @@ BARE = {
 }
 
 
-def job(environ: str = '', provider: Provider = LEAN) -> Unit:
-    return Unit({'id': 'a', 'user': 'root', 'environ': environ}, provider, 'x.pxu:1')
+def job(environ: str = '', provider: Provider = LEAN, flags: str = '') -> Unit:
+    fields = {'id': 'a', 'user': 'root', 'environ': environ, 'flags': flags}
+    return Unit(fields, provider, 'x.pxu:1')
 
 
 # The environment
@@ -158,6 +165,73 @@ def test_root_gets_what_is_listed_and_not_denied(
     assert found.values == {**BARE, **{n: offered[n] for n in found.passed}}
     assert {*found.passed, *found.dropped} == offered.keys() - {'CHECKBOX_DATA'}
     assert not {*found.passed} & {*found.dropped}
+
+
+# The locale
+
+LOCALES = """
+    C POSIX C.UTF-8 C.utf8 de de_DE de_DE.UTF-8 en_US.utf8 ca_ES@valencia aa_ER@saaho
+    de_DE.ISO-8859-15@euro ru_RU.KOI8-R zh_TW.Big5 ja_JP.eucJP sr_RS@latin
+    uz_UZ@cyrillic es_419 ber_DZ
+"""
+NO_LOCALES = [
+    '',
+    '..',
+    '.',
+    '../../x',
+    '/tmp/evil',
+    'de/../..',
+    'de_DE/x',
+    'de_DE.UTF-8/../../../tmp',
+    '$(id)',
+    '() { :; }',
+    'C\n',
+    'C;LC_CTYPE=x',
+    'LC_CTYPE=/tmp/x;LC_TIME=C',
+    '%s%n',
+    'a' * 9,
+    'de_DE.' + 'x' * 17,
+    'd\u00e9',
+    '\uff23',
+    'de de',
+    ':',
+]
+
+
+@pytest.mark.parametrize('name', ['LANG', 'LANGUAGE', 'LC_ALL', 'LC_TIME'])
+def test_a_locale_for_who_asks(name: str) -> None:
+    """With the flag preserve-locale; without it LANG=C.UTF-8 and none else."""
+    keeps, own = job(flags='preserve-locale'), job(flags='simple preserve-locale')
+    for value in LOCALES.split():
+        found = compose(keeps, ROOT, [], {name: value})
+        assert found == Environment({**BARE, name: value}, (name,), ())
+        assert compose(own, ANN, [], {name: value}, own=True).passed == (name,)
+        for other in job(), job(name), job(flags='not-preserve-locale'):
+            found = compose(other, ROOT, [], {name: value})
+            assert found == Environment(BARE, (), (name,))
+
+
+@pytest.mark.parametrize('value', NO_LOCALES)
+@pytest.mark.parametrize('name', ['LANG', 'LANGUAGE', 'LC_ALL', 'LC_TIME'])
+def test_no_locale(name: str, value: str) -> None:
+    """Only if it looks like the name of one: never a path."""
+    for listed in '', name:
+        found = compose(job(listed, flags='preserve-locale'), ROOT, [], {name: value})
+        assert found == Environment(BARE, (), (name,))
+
+
+def test_which_names_say_a_locale() -> None:
+    offered = dict.fromkeys(
+        ('LANG', 'LC_ALL', 'LC_NOPE', 'LC_', 'LOCPATH', 'LANGUAGES', 'lang', 'XLANG'),
+        'C',
+    )
+    assert locale(offered) == {'LANG', 'LC_ALL'}
+    found = compose(job('LOCPATH', flags='preserve-locale'), ROOT, [], offered)
+    assert found.passed == ('LANG', 'LC_ALL')
+    assert locale({'LANGUAGE': 'de:en_GB:en'}) == {'LANGUAGE'}
+    for value in 'de::en', ':de', 'de:', 'de:../x', ':'.join(['de'] * 17):
+        assert locale({'LANGUAGE': value}) == set()
+    assert locale({'LANG': 'de:en'}) == set()
 
 
 # The deny list. Each class with names that its source gives.

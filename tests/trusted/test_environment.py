@@ -175,6 +175,41 @@ def test_what_root_was_started_with(house: House, environ: str) -> None:
     assert environment(done) == GOLDEN
 
 
+LOCALE = {'LANG': 'de_DE.UTF-8', 'LANGUAGE': 'de:en', 'LC_TIME': 'C'}
+
+
+def test_the_locale(house: House) -> None:
+    """The flag preserve-locale: the caller's LANG, LANGUAGE and LC_*."""
+    assert located(house, 'preserve-locale') == {**GOLDEN, **LOCALE}
+
+
+@pytest.mark.canary('environ.py', "if 'preserve-locale' in job.flags:", 'if True:')
+def test_no_locale_for_who_does_not_ask(house: House) -> None:
+    assert located(house, 'preserve-cwd') == GOLDEN
+
+
+def located(house: House, flags: str) -> dict[str, str]:
+    """The environment of a job with flags, to which a locale was offered."""
+    offers = [f'{name}={value}' for name, value in LOCALE.items()]
+    with probe.installed(house, probe.job(SHOW, flags=flags)) as (checksum,):
+        return environment(house.pkexec('--hash', checksum, *offers))
+
+
+@pytest.mark.canary(
+    'environ.py', "_LOCALES.fullmatch(f'{n}={value}')", "n[:2] in 'LOLC'"
+)
+@pytest.mark.parametrize(
+    'value', ['../../x', '/tmp/evil', '..', '$(touch /tmp/ran)', 'C.UTF-8/../x']
+)
+def test_no_locale_is_a_path(house: House, value: str) -> None:
+    """What is no name of a locale does not reach the job, nor does LOCPATH."""
+    names = ('LANG', 'LANGUAGE', 'LC_ALL', 'LC_CTYPE', 'LOCPATH')
+    one = probe.job(SHOW, flags='preserve-locale', environ=' '.join(names))
+    with probe.installed(house, one) as (checksum,):
+        done = house.pkexec('--hash', checksum, *(f'{name}={value}' for name in names))
+    assert environment(done) == GOLDEN
+
+
 @pytest.mark.canary('job.py', FROM_NOTHING, FROM_OURS)
 def test_what_pkexec_leaves(house: House) -> None:
     """pkexec keeps SHELL, LANG, LC_*, TERM, COLORTERM, DISPLAY and XAUTHORITY."""

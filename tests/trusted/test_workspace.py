@@ -40,6 +40,21 @@ def without_access() -> None:
     os.rmdir('/tmp/closed')
 
 
+@pytest.mark.canary('execute.py', "environ['HOME'] if", 'os.getcwd() if')
+@pytest.mark.canary('execute.py', 'os.chdir(directory)', 'pass')
+@pytest.mark.parametrize('before', [gone, of_the_user, without_access])
+def test_preserve_cwd(
+    house: House, call: probe.Call, before: Callable[[], None]
+) -> None:
+    """`flags: preserve-cwd`: root's home, never a directory of the caller's."""
+    if call == house.pkexec:
+        call = functools.partial(call, options=['--keep-cwd'])
+    one = probe.job('pwd', flags='preserve-cwd')
+    with probe.installed(house, one) as (checksum,):
+        done = call('--hash', checksum, 'PWD=/home/tester', before=before)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b'/root\n', b'')
+
+
 @pytest.mark.canary('start.py', "os.chdir('/')", 'pass')
 @pytest.mark.canary('execute.py', 'os.chdir(directory)', 'pass')
 @pytest.mark.parametrize('before', [gone, of_the_user, without_access])

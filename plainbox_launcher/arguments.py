@@ -122,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
         '--format',
         choices=FORMATS,
         default=FORMATS[0],
+        metavar=_('FORMAT'),
         help=_('its format; {formats}').format(formats=', '.join(FORMATS)),
     )
     report.add_argument(

@@ -96,9 +96,13 @@ def listed(text: str) -> set[str]:
 
 def helps() -> dict[str, str]:
     """The help of each subcommand of plainbox."""
-    found = re.findall(r'(?m)^ {4}([a-z-]+)(?: |$)', say('plainbox', '--help'))
-    assert {'list', 'show', 'run', 'special'} <= {*found}
-    return {name: say('plainbox', name, '--help') for name in found}
+    found = {'': say('plainbox', '--help')}
+    for above in '', 'session':
+        names = re.findall(r'(?m)^ {4}([a-z-]+)(?: |$)', found.pop(above))
+        for name in [f'{above} {name}'.strip() for name in names]:
+            found[name] = say('plainbox', *name.split(), '--help')
+    assert {'list', 'show', 'run', 'special', 'session rm'} <= {*found}
+    return found
 
 
 # What there is to type
@@ -116,7 +120,8 @@ def test_options_of_the_launcher(installed: Installed) -> None:
 def test_subcommands(installed: Installed) -> None:
     """Each is an item of its own; that of `special` names its option as well."""
     text = section(installed.pages[RUNNER], 'DESCRIPTION')
-    assert sorted(re.findall(r'(?m)^\.It Cm (\S+)', text)) == sorted(helps())
+    named = re.findall(r'(?m)^\.It Cm (.+?)(?: Fl .*)?$', text)
+    assert sorted(named) == sorted(helps())
 
 
 def synopsis(page: str) -> list[str]:
@@ -162,7 +167,8 @@ def test_cross_references(installed: Installed) -> None:
 OWN = f'~/.local/share/{os.path.basename(catalogue.OWN)}'
 LOG = vars(audit)['_LOG']
 #: What is not ours to install, or not there at once, and is read or written.
-READ = {LOG, *(f'{path}/*.provider' for path in [*library.DIRECTORIES, OWN])}
+LEDGER = '~/.local/state/plainbox-launcher/ledger.sqlite'
+READ = {LOG, LEDGER, *(f'{path}/*.provider' for path in [*library.DIRECTORIES, OWN])}
 
 
 def test_files(installed: Installed) -> None:
@@ -171,8 +177,9 @@ def test_files(installed: Installed) -> None:
         for path in heads(section(page, 'FILES'), 'Pa'):
             assert path in READ | installed.paths, name
     named = heads(section(installed.pages[LAUNCHER], 'FILES'), 'Pa')
-    assert {*named} >= READ - {f'{OWN}/*.provider'}
-    assert {*heads(section(installed.pages[PROVIDER], 'FILES'), 'Pa')} == READ - {LOG}
+    assert {*named} >= READ - {f'{OWN}/*.provider', LEDGER}
+    ours = {*heads(section(installed.pages[PROVIDER], 'FILES'), 'Pa')}
+    assert ours == READ - {LOG, LEDGER}
 
 
 # How it ends

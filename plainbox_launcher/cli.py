@@ -239,9 +239,10 @@ def _go_on(ledger: Ledger, course: Course, options: argparse.Namespace) -> int:
             course.go_on(display)
     except KeyboardInterrupt:
         print('\n' + _('interrupted'), flush=True)
-        text = _('to go on: {command}')
-        command = f'plainbox resume {course.session.id}'
-        print(text.format(command=command), flush=True)
+        if not course.over:
+            text = _('to go on: {command}')
+            command = f'plainbox resume {course.session.id}'
+            print(text.format(command=command), flush=True)
         return INTERRUPTED
     finally:
         results = course.results()

@@ -4,7 +4,7 @@
 import glob
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from gettext import gettext as _
 from math import inf, isinf
@@ -61,6 +61,7 @@ class Course:
         self._plans = testplan.read(run.catalogue, faults)
         self.faults = tuple(faults)
         self.warnings: list[str] = []
+        self.over = False  # whether each of its jobs has ended
         self._asked: list[Job] = []  # local jobs and templates, for theirs
         self._jobs: dict[str, Job] = {}  # by their hashes
 
@@ -164,24 +165,35 @@ class Course:
         """
         rows = [row for row in self._ledger.rows(self.session) if not row.implied]
         places = {row.id: number for number, row in enumerate(rows, 1)}
-        for row in self._book.look():
-            job = self._jobs.get(row.hash)
-            if job is None:
-                self.run.note(_changed(row))
-            elif row.implied:
-                self.run.ask(job)
-            else:
+        try:
+            for row in self._book.look():
+                if row.implied:
+                    self._ask(row)
+                    continue
+                job = self._jobs.get(row.hash) or catalogue.absent(row.job)
                 seconds = self.run.time_limit(job)
                 display.heading(places[row.id], len(rows), job, seconds)
-                result = self._perform(job, display)
+                result = self._perform(row, job, display)
                 display.remark(_('output: {path}').format(path=self._book.where(row)))
                 display.verdict(result)
                 if result.outcome == CANCELLED:
                     raise KeyboardInterrupt
-        self._ledger.finish(self.session)
+        finally:
+            with suppress(Refused):  # what cannot be written, was said
+                self.over = self._ledger.finish(self.session)
 
-    def _perform(self, job: Job, display: Lines) -> Result:
+    def _ask(self, row: Row) -> None:
+        """Run a resource job for its records."""
+        if job := self._jobs.get(row.hash):
+            self.run.ask(job)
+        else:
+            self.run.note(_changed(row))
+
+    def _perform(self, row: Row, job: Job, display: Lines) -> Result:
         """Run a job; at a second Ctrl-C it is not waited for, but was there."""
+        if row.hash not in self._jobs:
+            self.run.note(_changed(row))
+            return _changed(row)
         started = time.time()
         outlet = Outlet(
             partial(display.output, 1), partial(display.output, 2), display.tick

@@ -91,6 +91,11 @@ def unmatched(
     ]
 
 
+def literal(selection: Selection, plans: Sequence[TestPlan]) -> bool:
+    """Whether each job is called by its id, or that of its template."""
+    return all(rule.pattern.literal for rule in _rules(selection, plans))
+
+
 def _rules(selection: Selection, plans: Sequence[TestPlan]) -> list[Rule]:
     """What is asked for, plans first; exclusions count for all of it."""
     made = [Rule(_pattern(text, selection)) for text in selection.patterns]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: ISC
 """A session, from what was asked for to the last row of its ledger."""
 
-import glob
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -61,6 +60,7 @@ class Course:
         self._plans = testplan.read(run.catalogue, faults)
         self.faults = tuple(faults)
         self.warnings: list[str] = []
+        self._unmatched: list[str] = []
         self.over = False  # whether each of its jobs has ended
         self._asked: list[Job] = []  # local jobs and templates, for theirs
         self._jobs: dict[str, Job] = {}  # by their hashes
@@ -72,13 +72,16 @@ class Course:
 
         Raises Refused for what cannot be planned.
         """
-        if _literal(self.request.selection):
+        if plan.literal(self.request.selection, self._plans):
             try:  # local jobs take time, and may not be needed
-                return self._write_down(self._quiet_makers(locals_too=False))
+                self._write_down(self._quiet_makers(locals_too=False))
             except Refused as refused:
                 if refused.code not in _UNKNOWN:
                     raise
-        return self._write_down(self._quiet_makers(locals_too=True))
+            else:
+                if not self._unmatched:
+                    return
+        self._write_down(self._quiet_makers(locals_too=True))
 
     def begin(self) -> None:
         """Have consent asked for, and write down all that is to run, before it does."""
@@ -116,12 +119,13 @@ class Course:
         }
         planned = plan.arrange(list(wanted.values()), known)
         self._jobs = {job.unit.checksum: job for job, _implied in planned}
-        self.warnings = plan.unmatched(known, self.request.selection, self._plans)
-        self.warnings += [
-            _('{job} is deprecated').format(job=job.id)
-            for job, implied in planned
-            if 'deprecated' in job.unit.flags and not implied
+        self._unmatched = plan.unmatched(known, self.request.selection, self._plans)
+        deprecated = [
+            job for job, _implied in planned if 'deprecated' in job.unit.flags
         ]
+        text = _('{job} is deprecated')
+        old = [text.format(job=job.id) for job in deprecated]
+        self.warnings = self._unmatched + old
         self._ledger.replan(self.session, [p for p in planned if self._is_news(p)])
         self._book.look()
 
@@ -354,12 +358,6 @@ def unfinished(ledger: Ledger) -> list[Session]:
 
 def _restarted(rows: Sequence[Row]) -> bool:
     return any(row.status == REBOOTING and row.boot_id != boot_id() for row in rows)
-
-
-def _literal(chosen: Selection) -> bool:
-    """Whether each job is called by its id."""
-    named = not chosen.plans and not chosen.regex
-    return named and not any(map(glob.has_magic, chosen.patterns))
 
 
 def _changed(row: Row) -> Result:

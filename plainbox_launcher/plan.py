@@ -18,6 +18,7 @@ from .refusals import suggestion as suggestion
 from .testplan import TestPlan
 from .trusted import expression, template
 from .trusted.errors import Fault, Refused
+from .trusted.siblings import SUSPENDED
 from .trusted.unit import Unit, words
 
 _DURATION: Final = re.compile(
@@ -213,7 +214,10 @@ def _after(unit: Unit) -> list[str]:
 
 
 def _before(unit: Unit) -> list[str]:
-    return _ids(unit.get('before'), unit)
+    """So is what is run once more after a suspend, unless it waits for that itself."""
+    waits = {*dependencies(unit), *_after(unit)}
+    suspends = {job for flag, (_, job) in SUSPENDED.items() if flag in unit.flags}
+    return [*_ids(unit.get('before'), unit), *sorted(suspends - waits)]
 
 
 def _ids(text: str, unit: Unit) -> list[str]:

@@ -302,6 +302,40 @@ def test_dependencies_come_first(selected: list[str], order: list[str]) -> None:
     assert arranged(CHAIN, *selected) == order
 
 
+SUSPEND = 'com.canonical.certification::suspend/suspend_advanced'
+AUTO = 'also-after-suspend'
+SUSPENDING = [
+    job(f'{SUSPEND}_auto'),
+    job(SUSPEND),
+    job('twice', flags=AUTO),
+    job('by-hand', flags=f'simple, {AUTO}-manual'),
+    job('late', flags=AUTO, after=f'{SUSPEND}_auto'),
+    template('made-{x}', template_resource='things', flags=AUTO),
+    job('things', plugin='resource'),
+]
+
+
+@pytest.mark.parametrize(
+    ('selected', 'order'),
+    [
+        (['suspend/*_auto', 'twice'], ['twice', 'suspend/suspend_advanced_auto']),
+        (['suspend/*_auto', 'late'], ['suspend/suspend_advanced_auto', 'late']),
+        (['suspend/*_auto', 'by-hand'], ['suspend/suspend_advanced_auto', 'by-hand']),
+        (['suspend/*_advanced', 'by-hand'], ['by-hand', 'suspend/suspend_advanced']),
+        (
+            ['*auto', 'made-*'],
+            ['(things)', 'made-{x}', 'suspend/suspend_advanced_auto'],
+        ),
+        (['twice'], ['twice']),
+    ],
+)
+def test_what_runs_once_more_after_a_suspend(
+    selected: list[str], order: list[str]
+) -> None:
+    """It runs before that, unless it says that it waits for it."""
+    assert arranged(SUSPENDING, *selected) == order
+
+
 def test_the_order_is_kept_where_nothing_speaks_against_it() -> None:
     for jobs in JOBS, JOBS[::-1]:
         assert plan.arrange(jobs, jobs) == [

@@ -123,7 +123,7 @@ class Run:
             made = self.expand(job)
             requests.update(*(self._announced(m) for m in made if m is not job))
         elif source:
-            requests.add(f'{source.unit.checksum}:')
+            requests.add(f':{source.unit.checksum}')
         return requests
 
     def _runs_command(self, job: Job) -> bool:

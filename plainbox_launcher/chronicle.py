@@ -93,7 +93,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 
 def _seconds(row: Row) -> str:
-    if row.seconds is None or not row.started_at:
+    if row.seconds is None or not record.began(row):
         return '-'
     return _('{seconds} s').format(seconds=f'{row.seconds:.1f}')
 

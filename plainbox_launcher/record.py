@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from . import __version__
 from .elevate import LAUNCHER
-from .result import PASSED, SKIPPED
+from .result import DENIED, PASSED, SKIPPED
 from .runner import Terms
 from .session import Request, asked
 from .store import MAX_OUTPUT, Ledger, Row, Session, cut_mark
@@ -109,7 +109,7 @@ def of_job(ledger: Ledger, row: Row, most: int) -> dict[str, object]:
         'code': row.code,
         'comment': row.comment,
         'created_at': row.created_at,
-        'started_at': row.started_at,
+        'started_at': began(row),
         'completed_at': row.completed_at,
         'seconds': row.seconds,
         'boot_id': row.boot_id,
@@ -121,6 +121,11 @@ def of_job(ledger: Ledger, row: Row, most: int) -> dict[str, object]:
         **_in_fields('stdout', output(ledger, row, 'stdout', most)),
         **_in_fields('stderr', output(ledger, row, 'stderr', most)),
     }
+
+
+def began(row: Row) -> str | None:
+    """When a job began; it is marked as started before anybody denies it that."""
+    return None if row.outcome == DENIED else row.started_at
 
 
 def state(ledger: Ledger, session: Session) -> str:

@@ -126,7 +126,7 @@ class Session(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A job of a run, as the ledger has it; plainbox(1), REPORT FORMAT.
+    """A job of a run, as the ledger has it; plainbox-report(5).
 
     `number` is the order of creation, in which jobs run. `implied` is a resource job
     that was not asked for, but is needed by one that was. `outcome` is None until it

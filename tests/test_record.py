@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Reports of a run: plainbox(1), REPORT FORMAT."""
+"""What a report says of each job: plainbox-report(5), JSON."""
 
 import json
 import os
@@ -10,12 +10,17 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from house import HANGS, House
+from house import CLEAN, HANGS, House
 from launching import cleared, digests, events
-from running import NAMESPACE, Ran, run
+from reporting import Record, job, module, planned, schema, validate
+from running import NAMESPACE, Ran, plainbox, run
+
+from plainbox_launcher.process import Ended
+from plainbox_launcher.record import in_json
+from plainbox_launcher.result import Result
+from plainbox_launcher.store import open_ledger
 
 UNITS = r"""
 id: own
@@ -109,6 +114,16 @@ command:
  printf '\377\200 \355\240\200 \033[31m\0\007\177\r'
  printf '\302\205\342\200\250"\\ \303\274\n'
 
+id: flood
+command: yes plainbox | head -c 1000000
+
+id: imitates
+command: yes | head -c 70000; printf '\n[plainbox: cut here, after 67108864 bytes]\n'
+
+id: wide
+command:
+ /usr/bin/python3 -c 'print("\u20ac" * 30000 + "x")'
+
 id: long
 command: seq 20000; echo end
 
@@ -118,13 +133,6 @@ command: seq 20000; echo end
 """
 HASH = digests(UNITS)
 REPORT = '/tmp/reports/report'
-FIELDS = {
-    *('id', 'job', 'hash', 'via', 'user', 'context', 'view', 'status', 'reason'),
-    *('code', 'created_at', 'started_at', 'completed_at', 'exit_code', 'signal'),
-    *('cpu_seconds', 'peak_kib', 'left_running', 'stdout', 'stderr'),
-}
-
-Record = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
@@ -138,13 +146,13 @@ def _installed(house: House, _tidy: None) -> Iterator[None]:
 def read(house: House, path: str = REPORT) -> list[Record]:
     """The records of a report, each of which has all fields."""
     whole = json.loads(house.path(path).read_bytes().decode())
-    assert whole.keys() == {'format', 'plainbox', 'jobs'}
+    assert whole.keys() == schema()['properties'].keys()
     version = house.check('plainbox', '--version').decode().strip()
-    assert (whole['format'], whole['plainbox']) == (1, version)
+    assert (whole['format'], whole['plainbox']) == (2, version)
     for record in whole['jobs']:
-        assert record.keys() == FIELDS
-    found: list[Record] = whole['jobs']
-    return found
+        assert record.keys() == schema()['$defs']['job']['properties'].keys()
+    # Resource jobs that others ask about have tests of their own.
+    return [record for record in whole['jobs'] if not record['implied']]
 
 
 def reported(house: House, *jobs: str) -> tuple[Ran, list[Record]]:
@@ -321,7 +329,7 @@ def test_what_is_no_report(house: House, value: str) -> None:
     """2: wrong usage."""
     ran = run(house, '--report', value, 'own')
     assert (ran.status, ran.text) == (2, '')
-    assert 'argument --report: write json=FILE' in ran.errors
+    assert 'argument --report: write FORMAT=FILE, with one of the' in ran.errors
 
 
 def test_a_full_disk(house: House) -> None:
@@ -343,12 +351,14 @@ def test_two_reports(house: House) -> None:
 
 
 def test_no_consent(house: House) -> None:
-    """No job ran, and the report says so."""
+    """No job ran, so there is no report, and no older one is taken for it."""
     command = ['plainbox', 'run', '--report=json=/tmp/report', 'own', 'root']
     try:
+        house.path('/tmp/report').write_bytes(b'all is well')
+        house.check('chown', 'stranger', '/tmp/report')
         done = house.run(command, user='stranger')
         assert done.returncode == 3
-        assert read(house, '/tmp/report') == []
+        assert house.path('/tmp/report').read_bytes() == b''
     finally:
         house.check('rm', '/tmp/report')
 
@@ -360,7 +370,7 @@ def heed() -> None:
 
 @pytest.mark.parametrize('job', ['waits', 'waits-root'])
 def test_after_ctrl_c(house: House, job: str) -> None:
-    """It is written, too, and ends with the job that was cancelled."""
+    """It is written, too; what has not run is there as well."""
     command = ['plainbox', 'run', f'--report=json={REPORT}', 'own', job, 'root']
     with (
         house.popen(command, stdout=subprocess.PIPE, before=heed) as process,
@@ -372,8 +382,10 @@ def test_after_ctrl_c(house: House, job: str) -> None:
         os.kill(process.pid, signal.SIGINT)
         process.communicate(timeout=HANGS)
     assert process.returncode == 130
-    first, last = read(house)
+    first, last, never = read(house)
     assert first['status'] == 'completed'
+    assert (never['status'], never['outcome']) == ('pending', None)
+    assert never['completed_at'] is never['reason'] is never['stdout_file'] is None
     assert (last['job'], last['status']) == (f'{NAMESPACE}::{job}', 'cancelled')
     assert (last['exit_code'], last['signal']) == (None, 15)
     assert last['stdout'] == 'started\n'
@@ -397,7 +409,9 @@ def shut_in(house: House, *jobs: str) -> Ran:
     script = f'mount -o remount,bind,ro / && exec {person} "$@"'
     command = ['plainbox', 'run', f'--report=json={REPORT}', *jobs]
     done = house.run(
-        ['unshare', '--mount', 'sh', '-c', script, 'sh', *command], user='root'
+        ['unshare', '--mount', 'sh', '-c', script, 'sh', *command],
+        user='root',
+        env={**CLEAN, 'XDG_STATE_HOME': '/tmp/.local/state'},
     )
     return Ran(done)
 
@@ -436,3 +450,122 @@ def test_the_jobs_of_a_file(house: House) -> None:
         'first',
         'second',
     ]
+
+
+# What the ledger adds
+
+
+def test_session(house: House) -> None:
+    """Its state, its times, its folder, and the command that asks for the same."""
+    run(house, f'--report=json={REPORT}', '--max-output=1M', 'own', 'unmet')
+    session = json.loads(house.path(REPORT).read_bytes())['session']
+    assert session.keys() == schema()['$defs']['session']['properties'].keys()
+    assert session['state'] == 'finished'
+    report = f'--report=json={REPORT}'
+    words = ['plainbox', 'run', '--max-output=1048576', report, 'own', 'unmet']
+    assert session['command'] == words
+    times = [session[f'{word}_at'] for word in ('created', 'started', 'completed')]
+    assert times == sorted(times)
+    assert house.path(session['folder']).is_dir()
+
+
+def test_the_session_is_the_last_one(house: House) -> None:
+    """`plainbox report` writes the same as --report does, and again."""
+    run(house, f'--report=json={REPORT}', 'own', 'fails')
+    for _ in range(2):
+        said = plainbox(house, 'report', '--format=json')
+        assert said.text == house.path(REPORT).read_text()
+
+
+def test_those_that_others_ask_about(house: House) -> None:
+    """Implied is a resource job that runs because others ask about it."""
+    run(house, f'--report=json={REPORT}', 'unmet')
+    records = json.loads(house.path(REPORT).read_bytes())['jobs']
+    assert [(Path(r['job']).name, r['implied']) for r in records] == [
+        (f'{NAMESPACE}::thing', True),
+        (f'{NAMESPACE}::unmet', False),
+    ]
+    assert records[0]['stdout'] == 'kind: A\n'
+    assert records[0]['number'] < records[1]['number']
+
+
+def test_what_was_kept(house: House) -> None:
+    """The file with what was kept, its size, and whether there was more."""
+    _, (record,) = reported(house, '--max-output=100k', 'flood')
+    text = house.path(record['stdout_file']).read_bytes()
+    assert (record['stdout_bytes'], record['stdout_cut']) == (len(text), True)
+    assert record['stdout'] == text[-65536:].decode()
+    assert record['stdout'].endswith('[plainbox: cut here, after 102400 bytes]\n')
+    assert (record['stderr_bytes'], record['stderr_cut']) == (0, False)
+
+
+def test_an_imitated_mark(house: House) -> None:
+    """Cut is what had no room, not what says so."""
+    record = one(house, 'imitates')
+    assert record['stdout'].endswith('[plainbox: cut here, after 67108864 bytes]\n')
+    assert record['stdout_cut'] is False
+
+
+def test_a_character_in_two(house: House) -> None:
+    """The last 64 KiB; of what begins before them, nothing is there."""
+    record = one(house, 'wide')
+    assert record['stdout_bytes'] == 3 * 30000 + 2
+    assert record['stdout'] == '\u20ac' * (65534 // 3) + 'x\n'
+
+
+EACH = ('own', 'fails', 'killed-root', 'limited', 'unmet', 'nobody', 'thing', 'odd')
+
+
+def test_schema(house: House) -> None:
+    """report.schema.json is the JSON Schema of it: of jobs of all outcomes."""
+    house.run(['plainbox', 'run', f'--report=json={REPORT}', *EACH])
+    whole = validate(house.path(REPORT).read_bytes())
+    assert {record['outcome'] for record in whole['jobs']} == {
+        *('passed', 'failed', 'timeout', 'skipped', 'denied')
+    }
+    jsonschema = module('jsonschema')
+    for name in schema()['$defs']['job']['required']:
+        less = {k: v for k, v in whole['jobs'][0].items() if k != name}
+        with pytest.raises(jsonschema.ValidationError, match=f"'{name}' is a required"):
+            validate(json.dumps({**whole, 'jobs': [less]}))
+
+
+def test_schema_of_what_did_not_end(tmp_path: Path) -> None:
+    """The same of jobs that run, are lost, are cancelled, or have not run."""
+    names = ['ran', 'lost', 'cancelled', 'reboots', 'runs', 'waits']
+    jobs = {name: job(f'id: {name}\n_summary: S\ncommand: true\n') for name in names}
+    with open_ledger(str(tmp_path)) as ledger:
+        session = planned(ledger, *jobs.values())
+        rows = {row.short_id: row for row in ledger.rows(session)}
+        for name in 'ran', 'lost', 'reboots', 'runs':
+            rows[name] = ledger.start(rows[name], ['x'], noreturn=name == 'reboots')
+            if name == 'lost':
+                ledger.recover(session)
+            if name == 'ran':
+                ended = Ended(0, b'', b'', 'exit', 0.25, 1024, ('sleep',))
+                result = Result(jobs['ran'], 'passed', ended=ended, comment='fine')
+                ledger.end(rows['ran'], result)
+        ledger.end(rows['cancelled'], Result(jobs['cancelled'], 'cancelled'))
+        whole = validate(in_json(ledger, session))
+    assert [(each['status'], each['outcome']) for each in whole['jobs']] == [
+        ('completed', 'passed'),
+        ('lost', 'lost'),
+        ('cancelled', 'cancelled'),
+        ('rebooting', None),
+        ('running', None),
+        ('pending', None),
+    ]
+    assert whole['jobs'][0]['comment'] == 'fine'
+    assert whole['session']['state'] == 'interrupted'
+
+
+def test_what_no_encoding_knows(tmp_path: Path) -> None:
+    """A name of a file may be no text, and nothing of a report drives a terminal."""
+    with open_ledger(str(tmp_path)) as ledger:
+        first = job('id: \u202ea\x9b\U0001f600\ncommand: true\n')
+        session = planned(ledger, first, providers=('/tmp/\udcff',))
+        text = in_json(ledger, session)
+    assert text.isprintable() or not re.search(r'[^\n\x20-\x7e\U0001f600]', text)
+    whole = json.loads(text.encode())
+    assert whole['session']['command'][3] == '/tmp/\udcff'
+    assert whole['jobs'][0]['job'] == first.id

@@ -20,7 +20,7 @@ _LAST = 1 << 14  # bytes in which to look for last lines
 
 def in_text(ledger: Ledger, session: Session) -> str:
     """The report of a session. Raises Refused, as all of these do."""
-    rows = record.told(ledger.rows(session))
+    rows = record.told(record.rows(ledger, session))
     lines = [
         line
         for row, first in zip(rows, _table(rows), strict=True)
@@ -32,7 +32,7 @@ def in_text(ledger: Ledger, session: Session) -> str:
 
 def session_in_text(ledger: Ledger, session: Session) -> str:
     """All jobs of a session, and where what they printed lies."""
-    rows, most = ledger.rows(session), asked(session).most
+    rows, most = record.rows(ledger, session), asked(session).most
     lines = [
         line
         for row, first in zip(rows, _table(rows), strict=True)
@@ -53,7 +53,7 @@ def sessions_in_text(ledger: Ledger) -> str:
 
 
 def _head(ledger: Ledger, session: Session) -> list[str]:
-    boots = {row.boot_id for row in ledger.rows(session) if row.boot_id}
+    boots = {row.boot_id for row in record.rows(ledger, session) if row.boot_id}
     machine = os.uname().nodename
     if len(boots) > 1:
         text = ngettext('{machine}, {number} boot', '{machine}, {number} boots', 2)
@@ -140,7 +140,7 @@ def _summed_up(ledger: Ledger, session: Session) -> tuple[str, ...]:
         _time(session.created_at)[:16],
         _states()[record.state(ledger, session)],
         shown(shlex.join(what)),
-        counted(record.counts(record.told(ledger.rows(session)))),
+        counted(record.counts(record.told(record.rows(ledger, session)))),
     )
 
 

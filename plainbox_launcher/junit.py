@@ -41,7 +41,7 @@ _LAST: Final = 20  # lines of each output that the text of a fault repeats
 def in_junit(ledger: Ledger, session: Session) -> bytes:
     """The document. Raises Refused."""
     most = asked(session).most
-    rows = record.told(ledger.rows(session))
+    rows = record.told(record.rows(ledger, session))
     suites = Element('testsuites', _figures(rows))
     suite = SubElement(suites, 'testsuite', _figures(rows), name=NAME)
     suite.set('skipped', f'{sum(row.outcome == SKIPPED for row in rows)}')

@@ -15,7 +15,16 @@ from .elevate import LAUNCHER
 from .result import DENIED, PASSED, SKIPPED
 from .runner import Terms
 from .session import Request, asked
-from .store import MAX_OUTPUT, Ledger, Row, Session, cut_mark
+from .store import (
+    MAX_OUTPUT,
+    REBOOTING,
+    Ledger,
+    Row,
+    Session,
+    boot_id,
+    cut_mark,
+    recovered,
+)
 
 #: The number of the format. Fields may be added to it, but mean the same for ever.
 FORMAT: Final = 2
@@ -58,7 +67,7 @@ def in_json(ledger: Ledger, session: Session) -> str:
     return _in_json(
         {
             'session': of_session(ledger, session),
-            'jobs': [of_job(ledger, row, most) for row in ledger.rows(session)],
+            'jobs': [of_job(ledger, row, most) for row in rows(ledger, session)],
         }
     )
 
@@ -68,7 +77,7 @@ def sessions_in_json(ledger: Ledger) -> str:
     return _in_json(
         {
             'sessions': [
-                {**of_session(ledger, each), 'counts': counts(told(ledger.rows(each)))}
+                {**of_session(ledger, each), 'counts': counts(told(rows(ledger, each)))}
                 for each in ledger.sessions()
             ]
         }
@@ -137,15 +146,30 @@ def state(ledger: Ledger, session: Session) -> str:
     return QUEUED if session.queued and not session.started_at else INTERRUPTED
 
 
-def counts(rows: Sequence[Row]) -> Counter[str]:
+def rows(ledger: Ledger, session: Session) -> list[Row]:
+    """The jobs of a session. What ran in one that was interrupted is lost.
+
+    But a job that restarts the machine may still be at it.
+    """
+    found = ledger.rows(session)
+    if state(ledger, session) != INTERRUPTED:
+        return found
+    return [row if _restarts(row) else recovered(row) for row in found]
+
+
+def _restarts(row: Row) -> bool:
+    return row.status == REBOOTING and row.boot_id == boot_id()
+
+
+def counts(jobs: Sequence[Row]) -> Counter[str]:
     """The number of jobs of each outcome, or status where there is none yet."""
-    return Counter(row.outcome or row.status for row in rows)
+    return Counter(row.outcome or row.status for row in jobs)
 
 
-def told(rows: Sequence[Row]) -> list[Row]:
+def told(jobs: Sequence[Row]) -> list[Row]:
     """What was asked for; and what was not, but went wrong."""
     fine = (PASSED, SKIPPED, None)
-    return [row for row in rows if not row.implied or row.outcome not in fine]
+    return [row for row in jobs if not row.implied or row.outcome not in fine]
 
 
 def output(ledger: Ledger, row: Row, which: str, most: int) -> Output:

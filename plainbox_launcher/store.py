@@ -399,27 +399,13 @@ class Ledger:
                 self._remember(row.hash, result.seconds)
 
     def recover(self, session: Session) -> None:
-        """Say of what ran when a runner or the machine went down what is known.
-
-        A job that was to restart the machine has done so if this is another boot.
-        """
+        """Say of what ran when a runner or the machine went down what is known."""
         for row in self.rows(session):
-            if row.status not in (RUNNING, REBOOTING):
-                continue
-            values: dict[str, object] = {
-                'status': 'lost',
-                'outcome': LOST,
-                'reason': _('the run ended before the job did'),
-                'completed_at': now(),
-            }
-            if row.status == REBOOTING and row.boot_id != boot_id():
-                values |= {
-                    'status': COMPLETED,
-                    'outcome': PASSED,
-                    'reason': _('the machine was restarted'),
-                }
-            with self._transaction():
-                self._update(row, values)
+            known = recovered(row)
+            if known is not row:
+                names = 'status', 'outcome', 'reason', 'completed_at'
+                with self._transaction():
+                    self._update(row, {name: getattr(known, name) for name in names})
 
     def finish(self, session: Session) -> bool:
         """Note that a session is over, if no job of it is open any more."""
@@ -536,6 +522,21 @@ def open_ledger(folder: str = STATE) -> Ledger:
             database.close()
             raise
     return Ledger(folder, database)
+
+
+def recovered(row: Row) -> Row:
+    """What is known of a job when nobody is there any more who runs it.
+
+    One that was to restart the machine has done so if this is another boot.
+    """
+    if row.status not in (RUNNING, REBOOTING):
+        return row
+    status, outcome, reason = 'lost', LOST, _('the run ended before the job did')
+    if row.status == REBOOTING and row.boot_id != boot_id():
+        status, outcome, reason = COMPLETED, PASSED, _('the machine was restarted')
+    return row._replace(
+        status=status, outcome=outcome, reason=reason, completed_at=now()
+    )
 
 
 def cut_mark(most: int) -> bytes:

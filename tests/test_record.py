@@ -530,31 +530,42 @@ def test_schema(house: House) -> None:
             validate(json.dumps({**whole, 'jobs': [less]}))
 
 
+LOST = {
+    'status': 'lost',
+    'outcome': 'lost',
+    'reason': 'the run ended before the job did',
+}
+
+
 def test_schema_of_what_did_not_end(tmp_path: Path) -> None:
-    """The same of jobs that run, are lost, are cancelled, or have not run."""
-    names = ['ran', 'lost', 'cancelled', 'reboots', 'runs', 'waits']
+    """The same of jobs that run, are lost, are cancelled, or have not run.
+
+    Whether a job runs or is lost is whether anybody is there who works on the session.
+    """
+    names = ['ran', 'lost', 'cancelled', 'reboots', 'waits']
     jobs = {name: job(f'id: {name}\n_summary: S\ncommand: true\n') for name in names}
     with open_ledger(str(tmp_path)) as ledger:
         session = planned(ledger, *jobs.values())
         rows = {row.short_id: row for row in ledger.rows(session)}
-        for name in 'ran', 'lost', 'reboots', 'runs':
+        for name in 'ran', 'lost', 'reboots':
             rows[name] = ledger.start(rows[name], ['x'], noreturn=name == 'reboots')
-            if name == 'lost':
-                ledger.recover(session)
             if name == 'ran':
                 ended = Ended(0, b'', b'', 'exit', 0.25, 1024, ('sleep',))
                 result = Result(jobs['ran'], 'passed', ended=ended, comment='fine')
                 ledger.end(rows['ran'], result)
         ledger.end(rows['cancelled'], Result(jobs['cancelled'], 'cancelled'))
+        with open_ledger(str(tmp_path)) as another, another.lock(session):
+            running = validate(in_json(ledger, session))
         whole = validate(in_json(ledger, session))
     assert [(each['status'], each['outcome']) for each in whole['jobs']] == [
         ('completed', 'passed'),
         ('lost', 'lost'),
         ('cancelled', 'cancelled'),
         ('rebooting', None),
-        ('running', None),
         ('pending', None),
     ]
+    assert running['session']['state'] == 'running'
+    assert {**running['jobs'][1], **LOST} == {**whole['jobs'][1], 'completed_at': None}
     assert whole['jobs'][0]['comment'] == 'fine'
     assert whole['session']['state'] == 'interrupted'
 

@@ -20,6 +20,8 @@ _WRITERS: Final[dict[str, Callable[[Ledger, Session], str | bytes]]] = {
 #: The first is what people want who say nothing.
 FORMATS: Final = tuple(_WRITERS)
 
+# What is open already, by us or for us, maybe with something in it: proc(5).
+_OPEN: Final = ('/dev/stdout', '/dev/stderr', '/dev/fd/', '/proc/')
 # Not our directory to make files in, or a file that is mounted there.
 _NO_PLACE: Final = (EACCES, EBUSY, EPERM, EROFS)
 
@@ -38,10 +40,11 @@ def save(ledger: Ledger, session: Session, form: str, path: str) -> None:
     """
     data = write(ledger, session, form)
     with _naming(path):
-        if _is_to_be_kept(path):
+        if _is_stream(path):
             with open(path, 'ab') as file:
                 file.write(data)
         else:
+            _insist(path)
             _replace(os.path.realpath(path), data)
 
 
@@ -49,21 +52,26 @@ def require_writable(path: str) -> None:
     """Make sure, before a run, that a file can be written, and empty it.
 
     An older report must not be taken for that of a run which a crash cut off.
-    Raises OSError.
+    Raises OSError, which names the file.
     """
     with _naming(path):
-        if _is_to_be_kept(path) and not os.path.isdir(path):
-            if not os.access(path, os.W_OK):
-                raise PermissionError(EACCES, os.strerror(EACCES))
+        if _is_stream(path):
+            _insist(path)  # to open it could take until somebody reads it
         else:
             with open(path, 'wb'):
                 pass
 
 
-def _is_to_be_kept(path: str) -> bool:
-    """Whether it is what others read from, or our own output, as /dev/stdout is."""
-    there = os.path.exists(path)
-    return path.startswith('/dev/') or (there and not os.path.isfile(path))
+def _is_stream(path: str) -> bool:
+    """Whether it is no file to be replaced, but what others read, as /dev/stdout."""
+    is_file = os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)
+    return path.startswith(_OPEN) or not is_file
+
+
+def _insist(path: str) -> None:
+    """What is there may not be ours to write, though we could replace it."""
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise PermissionError(EACCES, os.strerror(EACCES))
 
 
 def _replace(path: str, data: bytes) -> None:

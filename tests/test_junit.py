@@ -100,11 +100,10 @@ REPORT = '/tmp/report.xml'
 
 
 @pytest.fixture(autouse=True)
-def _installed(request: pytest.FixtureRequest) -> Iterator[None]:
+def _installed(request: pytest.FixtureRequest, _tidy: None) -> Iterator[None]:
     if 'house' not in request.fixturenames:
         yield
         return
-    request.getfixturevalue('_tidy')
     house: House = request.getfixturevalue('house')
     with house.provider('junit', UNITS):
         yield

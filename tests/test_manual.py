@@ -5,6 +5,7 @@ The pages are those that contrib/install installs. What they say is read from th
 source, as mdoc(7) names what it marks: an option .Fl, a path .Pa, another page .Xr.
 """
 
+import json
 import os
 import pwd
 import re
@@ -27,6 +28,7 @@ from plainbox_launcher.trusted.unit import Unit
 TOP: Final = Path(__file__).parent.parent
 RUNNER, LAUNCHER = 'plainbox.1', f'{NAME}.1'
 JOB, PROVIDER = 'plainbox-job.5', 'plainbox-provider.5'
+REPORT = 'plainbox-report.5'
 TESTPLAN = 'plainbox-testplan.5'
 
 
@@ -234,6 +236,14 @@ def test_fields_of_test_plans(installed: Installed) -> None:
     assert {*described} == kept | {'unit'}
 
 
+def test_fields_of_reports(installed: Installed) -> None:
+    """Those of the schema, which is installed as the page says."""
+    kinds = json.loads((TOP / 'contrib/report.schema.json').read_text())['$defs']
+    described = heads(section(installed.pages[REPORT], 'JSON'), 'Cm')
+    fields = [name for kind in ('session', 'job') for name in kinds[kind]['properties']]
+    assert sorted(described) == sorted(fields)
+
+
 def test_variables(installed: Installed) -> None:
     """What a job finds that lists nothing, of a provider that has everything."""
     full = provider.Provider(*provider.Provider._fields)
@@ -278,7 +288,7 @@ def same(said: str, shown: str) -> bool:
 
 def alike(text: str) -> str:
     """Without what differs from run to run, and from caller to caller."""
-    text = re.sub(r'(?<= in )[0-9.]+ s$', '0.0 s', text, flags=re.MULTILINE)
+    text = re.sub(r'\b[0-9]+\.[0-9] s\b', '0.0 s', text)
     return re.sub(r'(uid|caller)=[a-z0-9]+', r'\1=', text)
 
 
@@ -315,6 +325,10 @@ def replay(house: House, page: str, place: str = '/') -> None:
 
 def test_examples_of_plainbox(house: House, installed: Installed) -> None:
     replay(house, installed.pages[RUNNER])
+
+
+def test_examples_of_reports(house: House, installed: Installed) -> None:
+    replay(house, installed.pages[REPORT])
 
 
 def test_examples_of_the_launcher(house: House, installed: Installed) -> None:

@@ -142,7 +142,7 @@ def test_resume_after_a_crash(house: House, job: str) -> None:
     running is lost, and said so."""
     after = ['after-waits'] if job == 'waits' else []
     killed(house, job, 'one', 'root', job, 'two', *after)
-    assert statuses(house)[job] == 'running'
+    assert statuses(house)[job] == 'lost'
     resumed = plainbox(house, 'resume')
     assert resumed.status == 3
     assert ran(house) == ['one', 'root', job, 'two']

@@ -225,7 +225,7 @@ def _prepare(course: Course) -> None:
     for fault in course.faults:
         _warn(str(fault))
     course.begin()
-    for warning in course.warnings:
+    for warning in (*course.run.warnings, *course.warnings):
         _warn(warning)
     if course.run.runner.view:
         text = _("root's jobs see a sandbox instead of the machine: {view}")

@@ -62,10 +62,12 @@ class Run:
         self.absent = absent
         self.jobs = {job.id: job for job in found.jobs}
         self.outcomes: dict[str, str] = {}
+        self.warnings: list[str] = []
         self.over = False  # whether its time ended before its jobs did
         self._terms = terms
         self._deadline = time.monotonic() + terms.timeout
         self._performed = ''  # the id of the job that runs for its own sake
+        self._gone = False  # whether there was a launcher, and is no more
         self._printed: dict[str, Ended] = {}
         self._records: dict[str, Records | Fault | Refused] = {}
         self._made: dict[str, list[Job]] = {}
@@ -194,6 +196,7 @@ class Run:
         made, faults = catalogue.instances(job, self.jobs[id_], records)
         if faults and not made:
             raise faults[0]
+        self.warnings += map(str, faults)
         return made
 
     def _generated(self, local: Job) -> list[Job]:
@@ -241,7 +244,8 @@ class Run:
 
         Lost is the one that ran when the launcher went; the others do not begin.
         """
-        if code == 'PBL-LOST' and LOST not in self.outcomes.values():
+        if code == 'PBL-LOST' and not self._gone:
+            self._gone = True
             return LOST
         return FAILED if code.startswith(_FAULTS) else DENIED
 

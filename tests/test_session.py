@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -159,7 +160,12 @@ def test_resume_after_a_crash(house: House, job: str) -> None:
 
 def test_nothing_printed_is_lost(house: House) -> None:
     """Nothing that was printed before the crash is lost."""
-    killed(house, 'waits', 'waits')
+    with cleared(house):
+        command = ['plainbox', 'run', 'waits']
+        with house.popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert b'waits ran\n' in iter(process.stdout.readline, b'')
+            process.kill()
     assert report(house)['jobs'][0]['stdout'] == 'waits ran\n'
     assert plainbox(house, 'resume').status == 3
     assert report(house)['jobs'][0]['stdout'] == 'waits ran\n'

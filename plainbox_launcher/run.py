@@ -227,7 +227,8 @@ class Run:
         finally:
             self._performed = ''
         seconds = time.monotonic() - begun
-        result = result._replace(seconds=seconds, started=started)
+        ended = result.ended or self._printed.get(job.id)
+        result = result._replace(seconds=seconds, started=started, ended=ended)
         if 'noreturn' in job.unit.flags:
             result = _stayed(result, outlet)
         self.note(result)
@@ -331,9 +332,9 @@ class Run:
         except (Fault, Refused):  # which performing it will say
             return inf
 
-    def remember(self, id_: str, printed: bytes) -> None:
-        """A resource or local job of this run printed this, before a crash."""
-        self._printed[id_] = Ended(0, printed)
+    def remember(self, id_: str, ended: Ended) -> None:
+        """A resource or local job of this run ended so, before a crash."""
+        self._printed[id_] = ended
 
     def _printed_by(self, job: Job) -> Ended:
         """What a resource or local job printed, which is asked but once."""

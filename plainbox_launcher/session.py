@@ -85,6 +85,7 @@ class Course:
 
     def begin(self) -> None:
         """Have consent asked for, and write down all that is to run, before it does."""
+        self._recall()
         if self.session.started_at:
             return self._take_up()
         self.prepare()
@@ -137,14 +138,18 @@ class Course:
         """Whether a job has not run already, for the sake of the plan."""
         return not (planned.implied and self.run.has_printed(planned.job))
 
-    def _take_up(self) -> None:
-        """Go on where a runner, or the machine, went down."""
+    def _recall(self) -> None:
+        """What ran already: before a crash, or for the sake of the plan."""
         self._ledger.recover(self.session)
         for row in self._ledger.rows(self.session):
             if row.outcome:
                 self.run.outcomes[row.job] = row.outcome
-            if row.outcome == PASSED and row.plugin in ('resource', 'local'):
-                self.run.remember(row.job, self._ledger.output(row, 'stdout'))
+            ended = self._ended(row)
+            if ended and row.plugin in ('resource', 'local'):
+                self.run.remember(row.job, ended)
+
+    def _take_up(self) -> None:
+        """Go on where a runner, or the machine, went down."""
         pending = self._book.look()
         makers = self._makers_of(pending)
         quiet = [job for job in makers if not self.run.asks_root(job)]
@@ -250,19 +255,23 @@ class Course:
         ]
 
     def _result(self, row: Row) -> Result:
-        job = self._jobs.get(row.hash) or catalogue.absent(row.job)
-        out, err = (self._ledger.output(row, name, _SHOWN) for name in _STREAMS)
-        status = row.exit_status if row.signal is None else -row.signal
-        ended = None if status is None else Ended(status, out, err)
         return Result(
-            job,
+            self._jobs.get(row.hash) or catalogue.absent(row.job),
             row.outcome or '',
             row.reason or '',
             row.seconds or 0.0,
             row.code or '',
-            ended,
+            self._ended(row, _SHOWN),
             row.comment or '',
         )
+
+    def _ended(self, row: Row, last: int | None = None) -> Ended | None:
+        """How a job's process ended, if it had one, and the end of what it printed."""
+        status = row.exit_status if row.signal is None else -row.signal
+        if status is None:
+            return None
+        out, err = (self._ledger.output(row, name, last) for name in _STREAMS)
+        return Ended(status, out, err)
 
 
 @contextmanager

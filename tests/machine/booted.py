@@ -42,9 +42,15 @@ mkdir root/etc/systemd/system/console-getty.service.d
 echo '[Service]
 Environment=XDG_SEAT=seat0' >root/etc/systemd/system/console-getty.service.d/seat.conf
 shift
-exec systemd-nspawn --quiet --settings=no --directory=root --boot --machine="$@" \
-    --register=no --keep-unit --notify-ready=yes --private-network \
-    --resolv-conf=off --timezone=off --link-journal=no --console=interactive
+status=133  # systemd-nspawn says so of a restart, and the shell 137 of what was killed
+while [ $status = 133 ] || [ $status = 137 ]; do
+    status=0
+    systemd-nspawn --quiet --settings=no --directory=root --boot --machine="$@" \
+        --register=no --keep-unit --notify-ready=yes --private-network \
+        --resolv-conf=off --timezone=off --link-journal=no --console=interactive ||
+        status=$?
+done
+exit $status
 """
 
 
@@ -65,7 +71,13 @@ class Machine:
     """What tests may do with a machine."""
 
     def __init__(
-        self, release: str, console: Console, cell: int, first: int, *, packaged: bool
+        self,
+        release: str,
+        console: Console,
+        cell: int,
+        notices: socket.socket,
+        *,
+        packaged: bool,
     ) -> None:
         self.release = release
         self.console = console
@@ -73,10 +85,31 @@ class Machine:
         console.hides = lambda: ' -echo ' in self.check(*stty)
         self.cell = cell
         self.packaged = packaged
+        self._notices = notices
         # Its first process has a number in the cell, the cell's has one here.
         holder = child(child(cell))
-        self._enter = ['nsenter', f'--target={holder}', '--mount', '--pid']
-        self._enter += ['nsenter', f'--target={first}', '--all']
+        self._cell = ['nsenter', f'--target={holder}', '--mount', '--pid']
+        self._enter: list[str] = []
+        self._first = 0
+        self.arrive()
+
+    # Its lives
+
+    def arrive(self) -> None:
+        """Waits until it is up, for the first time or after a restart."""
+        self._first = first(self._notices)
+        self._enter = [*self._cell, 'nsenter', f'--target={self._first}', '--all']
+
+    def lose_power(self) -> None:
+        """Ends it at once, all of it, and waits until it is up again.
+
+        What it had written is there then, be it on the disk or not: its disk is memory.
+        """
+        status = f'/proc/{self._first}/status'
+        script = f'kill -KILL $(sed -n "s/^PPid:\\s*//p" {status})'
+        subprocess.run([*self._cell, 'sh', '-c', script], env=CLEAN, check=True)
+        self.console.wait(LOGIN)
+        self.arrive()
 
     # As root, in no session
 
@@ -227,12 +260,11 @@ def booted(release: str, checkout: Path, debs: Path | None = None) -> Iterator[M
             console.wait(LOGIN)
         except Closed:
             raise NoMachine(console.seen.strip().rpartition('\n')[2]) from None
-        number = first(notices)
-        yield Machine(release, console, process.pid, number, packaged=bool(debs))
+        yield Machine(release, console, process.pid, notices, packaged=bool(debs))
 
 
 def first(notices: socket.socket) -> int:
-    """Waits until the machine is up. Gives its first process, as the cell counts."""
+    """Waits until a machine is up. Gives its first process, as the cell counts."""
     number = ''
     while True:
         text = notices.recv(4096).decode()

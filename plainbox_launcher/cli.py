@@ -180,7 +180,7 @@ def _resume(options: argparse.Namespace) -> int:
 def _submit(options: argparse.Namespace) -> int:
     request = _request(options)
     with open_ledger() as ledger:
-        session = sessions.create(ledger, request, queued=True)
+        session = sessions.create(ledger, request)
         planned = False
         try:
             with sessions.opened(ledger, session, interactive.absent()) as course:
@@ -189,6 +189,7 @@ def _submit(options: argparse.Namespace) -> int:
         finally:
             if not planned:
                 ledger.remove(session)
+        ledger.enqueue(session)  # not before, or a worker would have it already
     print(session.id)
     return OK
 
@@ -201,6 +202,8 @@ def _work(options: argparse.Namespace) -> int:
             waiting = sessions.waiting(ledger)
             if waiting:
                 status = max(status, _work_on(ledger, waiting[0], options))
+                if status == INTERRUPTED:
+                    return status
             elif options.once:
                 return status
             else:
@@ -208,14 +211,18 @@ def _work(options: argparse.Namespace) -> int:
 
 
 def _work_on(ledger: Ledger, session: Session, options: argparse.Namespace) -> int:
-    """Run a session to its end. If its jobs may not run, they are denied."""
+    """Run a session to its end. If its jobs may not run, they are denied.
+
+    But not those of a person, who will be asked when they go on with it.
+    """
     print(_('session {id}').format(id=session.id), flush=True)
     with sessions.opened(ledger, session, interactive.absent()) as course:
         try:
             _prepare(course)
         except Refused as refused:
-            course.deny(refused)
-            _save(ledger, course)
+            if session.queued:
+                course.deny(refused)
+                _save(ledger, course)
             return _refused(refused)
         return _go_on(ledger, course, options)
 

@@ -33,7 +33,11 @@ from .trusted.execute import Limits
 from .trusted.expression import ExpressionError, Records
 
 _REBOOT: Final = 300  # seconds for a machine to go down
+_WORD: Final = 5  # seconds until we are told to stop, where that ended a job already
 _TICK: Final = 0.5
+
+# Refusals of jobs that had begun.
+_CUT_OFF: Final = ('PBL-LOST', 'PBL-SESSION-LOST')
 
 # Refusals that are the job's own fault, not that of who would run it.
 _FAULTS: Final = ('PBL-GENERATOR', 'PBL-RESOURCE', 'PBL-EXPRESSION', 'PBL-DURATION')
@@ -420,14 +424,17 @@ def _kept(outlet: Outlet, kept: tuple[Kept, Kept]) -> Outlet:
 def _stayed(result: Result, outlet: Outlet) -> Result:
     """What becomes of a job that was to restart the machine, if we outlive that.
 
-    Whoever stops us meanwhile leaves its row as it is, for the next boot to judge.
+    Whoever stops us meanwhile leaves its row as it is, for the next boot to judge. What
+    goes down tells all of us at once, and job or launcher may be the first to end.
     """
     ended = result.ended
     if ended and ended.cause == 'hangup':
         raise HungUp
-    if result.outcome not in (PASSED, LOST) and not (ended and ended.status < 0):
+    if result.outcome == CANCELLED or not (ended or result.code in _CUT_OFF):
         return result
-    deadline = time.monotonic() + _REBOOT
+    killed = not ended or ended.status < 0
+    seconds = _REBOOT if killed or result.outcome == PASSED else _WORD
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         outlet.tick()
         time.sleep(_TICK)

@@ -15,7 +15,7 @@ from .book import Book
 from .catalogue import Catalogue, Job
 from .elevate import LAUNCHER
 from .plan import Planned, Selection
-from .process import Ended, HungUp, Outlet
+from .process import Ended, Outlet
 from .progress import Lines
 from .refusals import refusal, told
 from .result import CANCELLED, DENIED, PASSED, SKIPPED, Quit, Result
@@ -209,12 +209,12 @@ class Course:
         )
         try:
             return self.run.perform(job, outlet)
-        except Quit:
-            self._book.put_back(job)
-            raise
         except KeyboardInterrupt as stop:
-            if isinstance(stop, HungUp) and 'noreturn' in job.unit.flags:
-                raise  # the machine may be on its way down
+            if 'noreturn' in job.unit.flags:
+                raise  # the machine may be on its way down: its next boot will tell
+            if isinstance(stop, Quit):
+                self._book.put_back(job)
+                raise
             seconds = time.time() - started
             result = Result(job, CANCELLED, seconds=seconds, started=started)
             self.run.note(result)
@@ -300,14 +300,14 @@ def opened(ledger: Ledger, session: Session, absent: str = '') -> Iterator[Cours
         yield Course(ledger, session, run, book)
 
 
-def create(ledger: Ledger, request: Request, *, queued: bool = False) -> Session:
+def create(ledger: Ledger, request: Request) -> Session:
     """A new session, of which nothing is known but what was asked for."""
     values = request._asdict()
     values['selection'] = request.selection._asdict()
     values['terms'] = request.terms._asdict()
     if isinf(request.terms.timeout):  # which JSON does not know
         values['terms']['timeout'] = None
-    return ledger.create(values, queued=queued)
+    return ledger.create(values)
 
 
 def asked(session: Session) -> Request:

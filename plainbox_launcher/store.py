@@ -222,13 +222,13 @@ class Ledger:
 
     # Sessions
 
-    def create(self, request: Mapping[str, Any], *, queued: bool) -> Session:
+    def create(self, request: Mapping[str, Any]) -> Session:
         """A session that has no jobs yet. Raises Refused, as all of these do."""
         with self._transaction():
-            session = Session(self._new_id(), request, queued, now(), None, None)
+            session = Session(self._new_id(), request, False, now(), None, None)  # noqa: FBT003
             self._database.execute(
-                'INSERT INTO sessions VALUES (?, ?, ?, ?, NULL, NULL)',
-                (session.id, json.dumps(request), queued, session.created_at),
+                'INSERT INTO sessions VALUES (?, ?, FALSE, ?, NULL, NULL)',
+                (session.id, json.dumps(request), session.created_at),
             )
             self._sweep()
             folder = self.folder(session)
@@ -236,6 +236,13 @@ class Ledger:
                 os.mkdir(path, 0o700)
             _sync(folder)
         return session
+
+    def enqueue(self, session: Session) -> None:
+        """Let it be run by who works on the queue."""
+        with self._transaction():
+            self._database.execute(
+                'UPDATE sessions SET queued = TRUE WHERE id = ?', (session.id,)
+            )
 
     def sessions(self) -> list[Session]:
         """All of them, in the order of their creation."""

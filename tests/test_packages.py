@@ -34,7 +34,8 @@ from house import (
 TOP = Path(__file__).parent.parent
 MODULES = '/usr/lib/plainbox-launcher/plainbox_launcher'
 PROVIDER = '/usr/lib/plainbox-provider-system'
-FOLDERS = ('/usr/lib/plainbox-launcher', PROVIDER, PROVIDERS)
+DATA = '/usr/share/plainbox-launcher'
+FOLDERS = ('/usr/lib/plainbox-launcher', PROVIDER, PROVIDERS, DATA)
 RULE = f'/usr/share/polkit-1/rules.d/{Path(RULES).name}'
 TRUSTED, RUNNER, SYSTEM, UNATTENDED = PACKAGES = (
     'plainbox-trusted-launcher',

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from gettext import gettext as _
 from gettext import ngettext
+from typing import Final
 
 from . import record
 from .process import Ended
@@ -15,7 +16,7 @@ from .result import FAILED, LOST, TIMEOUT
 from .session import asked
 from .store import Ledger, Row, Session
 
-_LAST = 1 << 14  # bytes in which to look for last lines
+_LAST: Final = 1 << 14  # bytes in which to look for last lines
 
 
 def in_text(ledger: Ledger, session: Session) -> str:
@@ -53,17 +54,14 @@ def sessions_in_text(ledger: Ledger) -> str:
 
 
 def _head(ledger: Ledger, session: Session) -> list[str]:
-    boots = {row.boot_id for row in record.rows(ledger, session) if row.boot_id}
+    boots = [row.boot_id for row in record.rows(ledger, session) if row.boot_id]
     machine = os.uname().nodename
-    if len(boots) > 1:
-        text = ngettext('{machine}, {number} boot', '{machine}, {number} boots', 2)
-        machine = text.format(machine=machine, number=len(boots))
-    elif boots:
-        machine = f'{machine}, boot {boots.pop()}'
+    if boots:
+        ids = ', '.join(dict.fromkeys(boots))  # more than one after a restart
+        machine = _('{machine}, boot {ids}').format(machine=machine, ids=ids)
+    state = _states()[record.state(ledger, session)]
     return [
-        _entry(
-            _('session'), f'{session.id}, {_states()[record.state(ledger, session)]}'
-        ),
+        _entry(_('session'), f'{session.id}, {state}'),
         _entry(_('command'), shlex.join(record.command(session))),
         *(
             _entry(name, _time(time))
@@ -84,7 +82,8 @@ def _entry(name: str, value: str) -> str:
 
 def _table(rows: Sequence[Row]) -> list[str]:
     """A line for each job: what became of it, in which time, and why."""
-    cells = [(word(row.outcome or row.status), _seconds(row)) for row in rows]
+    known = {what: word(what) for what in record.counts(rows)}
+    cells = [(known[row.outcome or row.status], _seconds(row)) for row in rows]
     words, times = (max((len(cell[i]) for cell in cells), default=0) for i in range(2))
     return [
         f'{what:<{words}}  {time:>{times}}  {_called(row)}'

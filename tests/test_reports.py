@@ -5,9 +5,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -174,6 +176,22 @@ def test_comments_and_terminals(ledger: Ledger) -> None:
     assert 'failed  0.0 s  odd\\x9b\\u202e: it\\x1b[2J' in lines
     assert '    comment: two\\nlines\\x07' in lines
     assert '    red' in lines
+
+
+def test_after_a_restart(ledger: Ledger, session: Session, tmp_path: Path) -> None:
+    """A job that was to restart the machine has done so, once it is another boot."""
+    (row,) = (row for row in ledger.rows(session) if row.status == 'pending')
+    ledger.start(row, [], noreturn=True)
+    before = chronicle.in_text(ledger, session)
+    assert before.endswith('2 jobs: 1 passed, 1 restarting the machine\n')
+    with closing(sqlite3.connect(tmp_path / 'state/ledger.sqlite')) as database:
+        database.execute("UPDATE jobs SET boot_id = 'before' WHERE id = ?", (row.id,))
+        database.commit()
+    after = chronicle.in_text(ledger, session)
+    assert 'passed      -  two: the machine was restarted\n' in after
+    assert after.endswith('2 jobs: 2 passed\n')
+    assert re.search(r'(?m)^machine: .*, boot \S{36}, before$', after)
+    assert {row.status for row in ledger.rows(session)} == {'completed', 'rebooting'}
 
 
 # Sessions

@@ -27,13 +27,15 @@ class Job(NamedTuple):
     """A job or a template, and whether root would know it: directly or `via` another.
 
     That is the local job which prints it, or the resource job of its template, of
-    which `template` is the full id.
+    which `template` is the full id. `fruitless` is a template that has been asked, and
+    makes no job.
     """
 
     unit: Unit
     installed: bool
     via: Unit | None = None
     template: str = ''
+    fruitless: bool = False
 
     @property
     def id(self) -> str:

@@ -44,6 +44,8 @@ class Pattern(NamedTuple):
 
     def matches(self, job: Job) -> bool:
         """Whether it matches a job, or may match one that a template makes."""
+        if job.fruitless:
+            return self.covers(job)
         test = self._may_match if _is_open(job) else self.regex.fullmatch
         return self._is_template_of(job) or any(map(test, self._names(job.id)))
 

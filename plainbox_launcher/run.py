@@ -127,7 +127,9 @@ class Run:
         source = self._source(job)
         if source and not self.asks_root(job):
             made = self.expand(job)
-            requests.update(*(self._announced(m) for m in made if m is not job))
+            requests.update(
+                *(self._announced(m) for m in made if m.unit is not job.unit)
+            )
         elif source:
             requests.add(f':{source.unit.checksum}')
         return requests
@@ -186,7 +188,8 @@ class Run:
                 made = self._make(job)
             except (Fault, Refused):
                 made = []
-            self._made[key] = made or [job]
+            fruitless = job.unit.kind == 'template'
+            self._made[key] = made or [job._replace(fruitless=fruitless)]
         return self._made[key]
 
     def _make(self, job: Job) -> list[Job]:
@@ -380,10 +383,19 @@ class Run:
         return Result(job, outcome, detail, ended=said.ended, comment=said.comment)
 
     def _fruitless(self, job: Job) -> Result:
-        """A template of which no job was made, and why."""
+        """A template of which no job was made, and why. Raises Fault if malformed."""
+        engine = job.unit.fields.get('template-engine', 'default')
+        if engine != 'default':
+            reason = _('its template-engine is {engine}, which is not known here')
+            return Result(job, SKIPPED, reason.format(engine=engine))
+        id_ = template.resource(job.unit)
+        try:
+            self._resource(id_)
+        except (Fault, Refused) as error:
+            return Result(job, SKIPPED, told(error))
         self._instances(job)
         reason = _('no record of {resource} makes a job of it')
-        return Result(job, SKIPPED, reason.format(resource=template.resource(job.unit)))
+        return Result(job, SKIPPED, reason.format(resource=id_))
 
     def _execute(self, job: Job, outlet: Outlet, limits: Limits | None) -> Ended:
         """Run a job's command, and keep what it prints. Raises Refused."""

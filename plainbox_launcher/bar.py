@@ -18,7 +18,8 @@ from gettext import gettext as _
 from math import inf
 from typing import Final
 
-from rich.console import Console, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.segment import ControlType, Segment
@@ -42,9 +43,11 @@ _STYLES: Final = {
 
 _SOON: Final = 0.1  # seconds until what a job prints is seen
 _CLOCK: Final = 0.5  # seconds until the bar is drawn anew if nothing happens
-_MOST: Final = 1 << 20  # characters that may wait to be seen
+_MOST: Final = 16  # pieces of output that may wait to be seen
 _LONGEST: Final = 1 << 16  # bytes of a line that does not end; more is broken
 _RECENT: Final = 1 << 10  # bytes in which to look for the last line
+
+_ECHO: Final = '^C '  # for which there is room behind the bar, so that no line breaks
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -87,7 +90,7 @@ class Bar(Lines):
         self._took: list[float] = []
         self._started = self._drawn = time.monotonic()
         self._job: Job | None = None
-        self._above = ''
+        self._above: list[str] = []
         self._partial = {1: b'', 2: b''}
         self._recent = b''
         self._news = False
@@ -97,8 +100,8 @@ class Bar(Lines):
     def heading(self, number: int, total: int, job: Job, limit: float = inf) -> None:
         self._job = job
         self._recent = b''
+        self._news = True
         super().heading(number, total, job, limit)
-        self._draw()
 
     def output(self, fd: int, data: bytes) -> None:
         self._recent = (self._recent + data)[-_RECENT:]
@@ -162,7 +165,8 @@ class Bar(Lines):
             begin = text.index(word)
             line.stylize(_STYLES[outcome], begin, begin + len(word))
         with unbroken():
-            self._draw()
+            if self._above:
+                self._draw()
             self._console.print(line, soft_wrap=True)
 
     def _pass_on(self, fd: int, data: bytes) -> None:
@@ -178,25 +182,30 @@ class Bar(Lines):
         self._broken[fd] = bool(rest)
         if end:
             text = whole.decode('utf-8', 'backslashreplace')
-            self._above += tamed(text, colours=not self._console.no_color) + '\n'
+            colours = not self._console.no_color
+            self._above.append(tamed(text, colours=colours) + '\n')
 
     def _draw(self) -> None:
         """Write what waits above the bar, and the bar below it."""
         with unbroken():
-            above, self._above = self._above, ''
+            above = ''.join(self._above)
+            self._above.clear()
             self._news = False
             self._console.print(Raw(above), crop=False)
             self._drawn = time.monotonic()
 
-    def __rich_console__(self, *_given: object) -> RenderResult:
-        size = min(30, self._console.width // 4)
+    def __rich_console__(
+        self, _console: Console, options: ConsoleOptions
+    ) -> RenderResult:
+        size = min(30, options.max_width // 4)
         done, total = len(self._took), len(self._estimates)
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.add_column(width=size)
         grid.add_column(no_wrap=True, overflow='ellipsis')
-        grid.add_row(ProgressBar(total, done, size), Text(self._count(done, total)))
-        yield grid
-        yield Text(self._doing(), no_wrap=True, overflow='ellipsis')
+        bar = ProgressBar(total, done, size, complete_style='cyan')
+        grid.add_row(bar, Text(self._count(done, total)))
+        line = Text(self._doing(), no_wrap=True, overflow='ellipsis')
+        yield Constrain(Group(grid, line), max(options.max_width - len(_ECHO), 1))
 
     def _count(self, done: int, total: int) -> str:
         now = time.monotonic()

@@ -122,11 +122,15 @@ def remaining(
 
     Of its jobs, in order, `estimates` says how long they take, as far as that is
     known, and `took` how long the first of them did. The next has been running for
-    `elapsed`. One of which nothing is known takes as long as the others on average.
+    `elapsed`. One of which nothing is known takes as long as those did on average of
+    which nothing was; or, before there are such, as those of which something is.
     """
-    known = [estimate for estimate in estimates if estimate is not None] or took
-    if not known:
+    unknown = [
+        took_ for each, took_ in zip(estimates, took, strict=False) if each is None
+    ]
+    alike = unknown or [each for each in estimates if each is not None]
+    if not alike:
         return None
-    mean = sum(known) / len(known)
+    mean = sum(alike) / len(alike)
     left = [mean if each is None else each for each in estimates[len(took) :]]
     return sum(left[1:]) + max(left[0] - elapsed, 0) if left else 0.0

@@ -209,8 +209,8 @@ STATUSES = {
     'limited-root': ('timeout', 'it took more than its time', None, None, 15),
     'tidy-root': ('timeout', 'it took more than its time', None, 7, None),
     'unmet': ('skipped', "requires thing.kind == 'B'", None, None, None),
-    'thing': ('completed', 'prints 1 record', None, None, None),
-    'broken': ('failed', f'{NAMESPACE}::broken: ended with 5: no luck', *[None] * 3),
+    'thing': ('completed', 'prints 1 record', None, 0, None),
+    'broken': ('failed', f'{NAMESPACE}::broken: ended with 5: no luck', None, 5, None),
 }
 
 

@@ -23,6 +23,8 @@ from typing import NamedTuple, NoReturn
 import pytest
 from house import CLEAN, HANGS, House, put
 
+from plainbox_launcher.reports import FORMATS
+
 COMPLETION = Path(__file__).parent.parent / 'contrib/completion'
 HOME = '/tmp/completion'
 TAB, ALL = '\t', '\x1b*'
@@ -82,9 +84,20 @@ command: true
 id: makes-jobs
 plugin: local
 command: touch /tmp/completion/ran; printf 'id: made\\ncommand: true\\n'
+
+unit: test plan
+id: everything
+name: All  there is
+include: .*
+
+unit: test plan
+id: alpha
+include: alpha/.*
 """
 NAMESPACE = '2026.plainbox.house'
 OURS = {'alpha/one', 'alpha/two', 'beta', 'makes-jobs'}
+PLANS = {'alpha', 'everything'}
+VERBS = {'ack', 'rm', 'show'}
 
 HOSTILE = [
     'hostile $(touch /tmp/completion/ran)',
@@ -213,8 +226,8 @@ def help_of(house: House, *command: str) -> str:
     return house.check('plainbox', *command, '--help', user='tester').decode()
 
 
-def commands(house: House) -> set[str]:
-    return set(re.findall(r'(?m)^    (\w\S*)', help_of(house)))
+def commands(house: House, *command: str) -> set[str]:
+    return set(re.findall(r'(?m)^    (\w\S*)', help_of(house, *command)))
 
 
 def options(house: House, *command: str) -> set[str]:
@@ -230,17 +243,18 @@ def test_every_command_is_completed(shell: Shell) -> None:
     assert found >= {'list', 'run', 'show', 'special'}
     assert {*shell.offers('')} == found
     assert {*shell.offers('', 's')} == {name for name in found if name[0] == 's'}
+    assert {*shell.offers('session')} == commands(shell.house, 'session') == VERBS
 
 
 def test_every_option_is_completed(shell: Shell) -> None:
-    for command in [[], *([name] for name in commands(shell.house))]:
-        found = options(shell.house, *command)
+    for command in ['', *commands(shell.house), *(f'session {verb}' for verb in VERBS)]:
+        found = options(shell.house, *command.split())
         assert found >= {'-h', '--help'}
-        offered = shell.offers(' '.join(command), '-')
+        offered = shell.offers(command, '-')
         assert {option.removesuffix('=') for option in offered} == found, command
 
 
-@pytest.mark.parametrize('command', ['list', 'run', 'show'])
+@pytest.mark.parametrize('command', ['list', 'run', 'show', 'submit', 'run --exclude'])
 def test_ids(shell: Shell, command: str) -> None:
     """Short ones. None of those that only a local job knows: it was not run."""
     offered = shell.offers(command)
@@ -266,6 +280,48 @@ def test_full_ids_once_they_are_begun(shell: Shell) -> None:
 def test_ids_that_are_quoted(shell: Shell, begun: str) -> None:
     """As in README: plainbox run 'smoke/*'."""
     assert shell.completes(f'run {begun}').rpartition('::')[2] == 'alpha/one'
+
+
+@pytest.mark.parametrize('option', ['run --plan', 'submit --plan', 'list --plans'])
+def test_plans(shell: Shell, option: str) -> None:
+    """By their short ids, without their names. No job is run for them."""
+    offered = shell.offers(option)
+    assert {*offered} >= PLANS
+    assert not {*offered} & OURS
+    assert shell.completes(f'{option} every') == 'everything'
+
+
+def test_plans_behind_an_equals_sign(shell: Shell) -> None:
+    assert shell.completes('run --plan=alp').removeprefix('--plan=') == 'alpha'
+    assert shell.completes('run --exclude=bet').removeprefix('--exclude=') == 'beta'
+
+
+@pytest.fixture
+def sessions(shell: Shell) -> list[str]:
+    """Gives the ids of two sessions."""
+    for job in 'alpha/one', 'beta':
+        shell.house.check(
+            'plainbox', 'submit', job, env=environment(), user='tester', cwd=HOME
+        )
+    listed = shell.house.check(
+        'plainbox', 'sessions', env=environment(), user='tester', cwd=HOME
+    )
+    return [line.split()[0] for line in listed.decode().splitlines()]
+
+
+@pytest.mark.parametrize(
+    'command',
+    ['resume', 'rerun --failed', 'report', *(f'session {v}' for v in ('show', 'rm'))],
+)
+def test_sessions(shell: Shell, sessions: list[str], command: str) -> None:
+    assert len(sessions) == 2
+    assert {*shell.offers(command)} == {*sessions}
+    assert shell.completes(f'{command} {sessions[1][:-1]}') == sessions[1]
+
+
+def test_no_sessions_where_none_is_wanted(shell: Shell, sessions: list[str]) -> None:
+    for command in ('work', 'sessions', 'session', 'doctor', 'run'):
+        assert not {*shell.offers(command)} & {*sessions}
 
 
 def test_codes(shell: Shell) -> None:
@@ -315,12 +371,15 @@ def test_ids_of_a_provider_on_the_line(shell: Shell, own: str, option: str) -> N
         ('run', '--provider'),
         ('show', '--provider'),
         ('special', '--provider'),
+        ('submit', '--launcher'),
+        ('report', '--output'),
+        ('report', '-o'),
     ],
 )
 def test_paths_behind_an_option(
     shell: Shell, own: str, command: str, option: str
 ) -> None:
-    for between in (' ', '='):
+    for between in (' ', '=') if option.startswith('--') else (' ',):
         path = shell.completes(f'{command} {option}{between}{HOME}/m')
         path = path.removeprefix(f'{option}=').removesuffix('/')
         assert path == f'{HOME}/{own}'
@@ -328,16 +387,26 @@ def test_paths_behind_an_option(
 
 @pytest.mark.parametrize('between', [' ', '='])
 def test_reports(shell: Shell, own: str, between: str) -> None:
-    """plainbox(1): `--report json=FILE`."""
+    """plainbox(1): `--report FORMAT=FILE`, in one of three formats."""
     start = f'run --report{between}'
-    assert shell.completes(start).removeprefix('--report=') == 'json='
-    path = shell.completes(f'{start}json={HOME}/m')
-    path = path.removeprefix('--report=').removesuffix('/')
-    assert path == f'json={HOME}/{own}'
+    for form in FORMATS:
+        assert shell.completes(f'{start}{form[:-1]}').endswith(f'{form}=')
+        path = shell.completes(f'{start}{form}={HOME}/m')
+        path = path.removeprefix('--report=').removesuffix('/')
+        assert path == f'{form}={HOME}/{own}'
+
+
+def test_values_that_are_words(shell: Shell) -> None:
+    """Every format there is, and every plugin that plainbox-job(5) knows."""
+    assert {*shell.offers('report --format')} == {*FORMATS}
+    assert shell.completes('report --format=ju').removeprefix('--format=') == 'junit'
+    manual = (COMPLETION.parent.parent / 'man/plainbox-job.5').read_text()
+    listed = manual.partition('.It Cm plugin')[2].partition('.It Cm')[0]
+    assert {*shell.offers('list --plugin')} == {*re.findall(r'\.It Ql (\S+)', listed)}
 
 
 def test_other_values_are_not_ids(shell: Shell) -> None:
-    for option in ('--timeout', '--job-timeout'):
+    for option in ('--timeout', '--job-timeout', '--max-output'):
         assert shell.offers(f'run {option}') == []
         assert {*shell.offers(f'run {option} 1h')} >= OURS
 
@@ -347,22 +416,26 @@ def test_other_values_are_not_ids(shell: Shell) -> None:
 
 @pytest.fixture
 def hostile(shell: Shell) -> Iterator[None]:
-    units = '\n\n'.join(f'id: {id_}\ncommand: true' for id_ in HOSTILE + UNTYPABLE)
+    units = '\n\n'.join(
+        f'id: {id_}\ncommand: true\n\nunit: test plan\nid: {id_}\ninclude: beta'
+        for id_ in HOSTILE + UNTYPABLE
+    )
     with shell.house.provider('hostile', units):
         yield
 
 
 @pytest.mark.usefixtures('hostile')
-def test_hostile_ids(shell: Shell) -> None:
+@pytest.mark.parametrize('command', ['run', 'run --plan'])
+def test_hostile_ids(shell: Shell, command: str) -> None:
     """Each comes through the shell as it is, or is not offered at all."""
-    offered = shell.offers('run')
-    assert {*offered} >= {*HOSTILE, *OURS}
+    offered = shell.offers(command)
+    assert {*offered} >= {*HOSTILE}
     assert [
         id_ for id_ in offered if id_.startswith('-') or not id_.isprintable()
     ] == []
     assert not [id_ for id_ in offered if '\\x' in id_ or '\\u' in id_]
     typable = [id_ for id_ in HOSTILE if id_.startswith('hostile')]
-    assert {*shell.offers('run', 'host')} == {*typable}
+    assert {*shell.offers(command, 'host')} == {*typable}
 
 
 @pytest.mark.usefixtures('hostile')

@@ -6,34 +6,85 @@
 # finished. Both are compared and quoted; nothing here expands or evaluates them.
 
 _plainbox() {
-    local words=() choices=()
+    local IFS=$' \t\n' words=() choices=()
     _plainbox_words
-    local current=${words[-1]} previous=${words[-2]} command=${words[1]}
-    [[ ${#words[@]} -gt 2 ]] || command=
+    local current=${words[-1]} previous=${words[-2]} command=
+    [[ ${#words[@]} -le 2 ]] || command=${words[1]}
+    [[ $command != session || ${#words[@]} -le 3 ]] || command+=" ${words[2]}"
     COMPREPLY=()
     case $previous:$current in
-        --provider:* | --launcher:* | *:--provider=* | *:--launcher=*)
+        *:--*=*) _plainbox_values "${current%%=*}" "${current%%=*}=" ;;
+        -o:* | --*:*) _plainbox_values "$previous" '' ;;
+        *) false ;;
+    esac && return
+    if [[ $current == -* ]]; then
+        _plainbox_options
+    else
+        _plainbox_arguments
+    fi
+    _plainbox_offer "${choices[@]}"
+}
+
+_plainbox_options() {
+    local choice='--exclude --plan --regex' look='--plain -q --quiet -v --verbose'
+    local terms='--job-timeout --launcher --max-output --non-interactive --per-job'
+    terms+=' --report --timeout'
+    local more=
+    case $command in
+        '') more=--version ;;
+        doctor | sessions) more=--json ;;
+        list) more='--json --plans --plugin --provider --root' ;;
+        report) more='--format -o --output' ;;
+        rerun) more="--failed $look" ;;
+        resume) more=$look ;;
+        run) more="--provider $choice $terms $look" ;;
+        show) more='--json --provider' ;;
+        special) more='-J --list-job-hashes --provider' ;;
+        submit) more="--provider $choice $terms" ;;
+        work) more="--once $look" ;;
+    esac
+    read -ra choices <<< "-h --help $more"
+}
+
+_plainbox_arguments() {
+    case $command in
+        '')
+            choices=(doctor explain list report rerun resume run session sessions show)
+            choices+=(special submit work) ;;
+        session) choices=(ack rm show) ;;
+        explain) mapfile -t choices < <(_plainbox_codes) ;;
+        list)
+            if [[ " ${words[*]} " == *' --plans '* ]]; then
+                mapfile -t choices < <(_plainbox_plans)
+            else
+                mapfile -t choices < <(_plainbox_jobs)
+            fi ;;
+        run | show | submit) mapfile -t choices < <(_plainbox_jobs) ;;
+        report | rerun | resume | 'session '*)
+            mapfile -t choices < <(_plainbox_sessions) ;;
+    esac
+}
+
+# Values of an option, which stand behind it, or in the same word behind its '='. Fails
+# if it takes none.
+_plainbox_values() {  # OPTION PREFIX
+    case $1:${current#"$2"} in
+        --launcher:* | --output:* | -o:* | --provider:* | --report:*=*)
             compopt -o default  # bash's own completion of paths
             return ;;
-        --timeout:* | --job-timeout:*) return ;;
-        --report:* | *:--report=*)
-            _plainbox_reports
-            return ;;
+        --exclude:*) mapfile -t choices < <(_plainbox_jobs) ;;
+        --format:*) choices=(text json junit) ;;
+        --job-timeout:* | --max-output:* | --timeout:*) ;;
+        --plan:*) mapfile -t choices < <(_plainbox_plans) ;;
+        --plugin:*)
+            choices=(attachment local manual resource shell user-interact)
+            choices+=(user-interact-verify user-verify) ;;
+        --report:*)
+            compopt -o nospace
+            choices=(text= json= junit=) ;;
+        *) return 1 ;;
     esac
-    case $command:$current in
-        :-*) choices=(-h --help --version) ;;
-        :*) choices=(doctor explain list run show special) ;;
-        doctor:-*) choices=(-h --help --json) ;;
-        special:-*) choices=(-h --help -J --list-job-hashes --provider) ;;
-        list:-* | show:-*) choices=(-h --help --provider) ;;
-        run:-*)
-            choices=(-h --help --job-timeout --launcher --per-job --provider --report)
-            choices+=(--timeout) ;;
-        *:-*) choices=(-h --help) ;;
-        list:* | show:* | run:*) mapfile -t choices < <(_plainbox_jobs) ;;
-        explain:*) mapfile -t choices < <(_plainbox_codes) ;;
-    esac
-    _plainbox_offer "${choices[@]}"
+    _plainbox_offer "${choices[@]/#/$2}"
 }
 
 # The words up to the cursor, as they were typed. COMP_WORDS has them divided at the
@@ -52,6 +103,17 @@ _plainbox_words() {
 # Full and short ids, one a line. `special -J` runs no job, as `list` would. Not offered
 # are ids that plainbox had to escape with a '\', and what would be an option.
 _plainbox_jobs() {
+    _plainbox_listed special -J |
+        sed -n 's/^[0-9a-f]* //; /\\/d; /^[^-]/p; s/.*:://; /^[^-]/p'
+}
+
+# Short ids, from the first column. This runs no job either.
+_plainbox_plans() {
+    _plainbox_listed list --plans | sed '/\\/d; /^-/d; s/  .*//'
+}
+
+# What plainbox lists of the providers on the line, too.
+_plainbox_listed() {  # COMMAND...
     local word previous='' providers=()
     for word in "${words[@]:0:${#words[@]}-1}"; do
         word=${word//[\\\'\"]/}
@@ -60,19 +122,11 @@ _plainbox_jobs() {
         [[ $word != --provider=* ]] || providers+=("$word")
         previous=$word
     done
-    command plainbox special -J "${providers[@]}" < /dev/null 2> /dev/null |
-        sed -n 's/^[0-9a-f]* //; /\\/d; /^[^-]/p; s/.*:://; /^[^-]/p'
+    command plainbox "$@" "${providers[@]}" < /dev/null 2> /dev/null
 }
 
-# `json=`, and paths behind it.
-_plainbox_reports() {
-    local path=${current#--report=}
-    if [[ $path == json=* ]]; then
-        compopt -o default
-    else
-        compopt -o nospace
-        [[ json= != "$path"* ]] || COMPREPLY=(json=)
-    fi
+_plainbox_sessions() {
+    command plainbox sessions < /dev/null 2> /dev/null | sed 's/ .*//; /^$/d'
 }
 
 _plainbox_codes() {
@@ -91,7 +145,7 @@ _plainbox_offer() {  # CHOICE...
     fi
     for choice; do
         [[ $choice == "$current"* ]] || continue
-        [[ -n $current || $choice != *::* ]] || continue  # full ids, once begun
+        [[ -n ${current#--*=} || $choice != *::* ]] || continue  # full ids, once begun
         if [[ -z $quote ]]; then
             printf -v choice %q "${choice#"$before"}"
         elif [[ $choice == *[!A-Za-z0-9_.,:/@%+=-]* ]]; then

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from house import ACTION, CHECKOUT, CLEAN, HANGS, POLICY, House
 from running import plainbox
+from terminal import on_a_terminal
 
 from plainbox_launcher import __version__
 from plainbox_launcher.refusals import REFUSALS
@@ -42,6 +43,9 @@ command: true
 id: thing
 plugin: resource
 command: printf 'kind: A\\n\\nkind: C\\n'
+
+id: by-hand
+plugin: manual
 
 id: zsh
 shell: /bin/zsh
@@ -73,6 +77,10 @@ def gettext(*command: str | Path, given: str = '') -> subprocess.CompletedProces
     return subprocess.run(
         command, input=given, capture_output=True, text=True, env=CLEAN
     )
+
+
+def commands(help_: str) -> list[str]:
+    return re.findall(r'(?m)^    (\w+)', help_)
 
 
 @pytest.fixture(scope='module')
@@ -136,14 +144,21 @@ class TestGerman:
         assert said.startswith('Aufruf: plainbox [-h] [--version] BEFEHL ...\n')
         assert 'Plant Testjobs und führt sie aus.' in said
         assert 'diese Hilfe anzeigen und beenden' in said
-        for command in 'list', 'show', 'run', 'special', 'explain':
-            said += plainbox(house, command, '--help', env=GERMAN).text
-        assert not re.search('usage|options|argument|show this|PATTERN|exit', said)
+        assert 'work' in commands(said)
+        for command in [*commands(said), 'session show', 'session rm', 'session ack']:
+            said += plainbox(house, *command.split(), '--help', env=GERMAN).text
+        assert 'Aufruf: plainbox session rm [-h] ID [ID ...]\n' in said
+        assert not re.search('usage|options|argument|show this|exit', said)
+        assert not re.search('PATTERN|DURATION|SIZE|FILE|VERB|COMMAND', said)
 
     def test_wrong_usage(self, house: House) -> None:
-        ran = plainbox(house, 'run', env=GERMAN)
-        assert ran.status == 2
-        assert 'plainbox run: Fehler: diese Argumente fehlen: MUSTER' in ran.errors
+        """argparse's own words, and ours."""
+        for command, said in (
+            ('show', 'plainbox show: Fehler: diese Argumente fehlen: MUSTER'),
+            ('run', 'Fehler: run: ein MUSTER oder --plan angeben'),
+        ):
+            ran = plainbox(house, command, env=GERMAN)
+            assert (ran.status, said in ran.errors) == (2, True)
 
     def test_a_run(self, house: House) -> None:
         jobs = ('own', 'fails', 'unmet', 'zsh', 'zsh-root', 'thing')
@@ -152,25 +167,52 @@ class TestGerman:
         found = re.sub(r'\d+\.\d', '0.0', ran.text).splitlines()
         denied = 'PBL-SHELL: the job wants another shell (die Shells sind bash, sh und'
         assert [line for line in found if line.startswith('    ')] == [
+            '    bestanden nach 0.0 s: gibt 2 Datensätze aus',
             '    bestanden nach 0.0 s',
             '    fehlgeschlagen nach 0.0 s: Exit-Status 3',
             "    übersprungen: verlangt thing.kind == 'B'",
             f'    verweigert: {denied} dash)',
             f'    verweigert: {denied} dash)',
-            '    bestanden nach 0.0 s: gibt 2 Datensätze aus',
+            '    noch einmal: plainbox run fails',
         ]
-        assert found[-5:] == [
+        assert found[-6:] == [
             'fehlgeschlagen  fails: Exit-Status 3',
+            '    noch einmal: plainbox run fails',
             f'verweigert      zsh: {denied} dash)',
             f'verweigert      zsh-root: {denied} dash)',
             "übersprungen    unmet: verlangt thing.kind == 'B'",
             '6 Jobs: 2 bestanden, 1 fehlgeschlagen, 2 verweigert, 1 übersprungen',
         ]
-        assert '[5/6] zsh-root, als root' in found
+        assert '[6/6] zsh-root, als root' in found
 
     def test_one_job(self, house: House) -> None:
         ran = plainbox(house, 'run', 'own', env=GERMAN)
         assert ran.lines[-1] == '1 Job: 1 bestanden'
+
+    def test_what_is_kept(self, house: House) -> None:
+        """What became of each job, in a session and in the list of them."""
+        plainbox(house, 'run', 'own', 'fails', env=GERMAN)
+        shown = plainbox(house, 'session', 'show', env=GERMAN).lines
+        labels = ['Sitzung', 'Befehl', 'angelegt', 'begonnen', 'beendet', 'Rechner']
+        assert [line.split(':')[0] for line in shown[:7]] == [*labels, 'Ordner']
+        assert shown[0].endswith(', abgeschlossen')
+        assert re.fullmatch(r'bestanden +\d\.\d s  own', shown[8])
+        assert re.fullmatch(r'fehlgeschlagen +\d\.\d s  fails: Exit-.*', shown[10])
+        listed = plainbox(house, 'sessions', env=GERMAN).lines[-1]
+        assert listed.endswith('own fails  1 bestanden, 1 fehlgeschlagen')
+
+    def test_a_person(self, house: House) -> None:
+        """plainbox(1): answers are a letter, or a word in the language of the session.
+
+        So no word of another language is one.
+        """
+        with on_a_terminal(house, 'run', 'by-hand', env=GERMAN) as terminal:
+            terminal.answer('Ergebnis? ', 'pass')
+            terminal.answer('Ergebnis? ', 'Überspringen')
+        assert (
+            'p bestanden   f fehlgeschlagen   s überspringen   c Komm' in terminal.seen
+        )
+        assert terminal.seen.endswith('\n1 Job: 1 übersprungen\n')
 
     def test_a_job(self, house: House) -> None:
         """Names of fields, of jobs and what they say are as they are."""
@@ -204,7 +246,9 @@ class TestGerman:
 
     def test_nothing_selected(self, house: House) -> None:
         ran = plainbox(house, 'run', 'unmett', env=GERMAN)
-        assert ran.errors == 'plainbox: kein Job passt auf unmett; gemeint ist unmet?\n'
+        fact = 'PBL-NO-MATCH: kein Job passt auf unmett; gemeint ist unmet?'
+        hint = 'nachsehen, welche Jobs es gibt: plainbox list'
+        assert (ran.status, ran.errors) == (4, f'plainbox: {fact} ({hint})\n')
 
     def test_not_for_programs(self, house: House) -> None:
         english = plainbox(house, 'special', '-J')

@@ -144,8 +144,8 @@ class Channel:
                 pump(pipes, self._finished, seconds=patience, news=news)
             except Overtime:
                 raise stop from None
-            if isinstance(stop, Exceeded):
-                raise
+            if isinstance(stop, Exceeded) or not isinstance(self._result, frames.Ended):
+                raise  # who was told to stop does not go on because others are gone
             return 'hangup' if isinstance(stop, HungUp) else 'cancel'
         return ''
 

@@ -53,6 +53,16 @@ done
 exit $status
 """
 
+# $0 is a machine's first process, with which the kernel ends all others at once; its
+# parent is systemd-nspawn, which may not hear of it, or it would end in order.
+CUT = """
+parent=$(sed -n 's/^PPid:\\s*//p' /proc/$0/status)
+kill -STOP $parent
+kill -KILL $0
+until grep -q '^State:\\sZ' /proc/$0/status; do sleep 0.01; done
+kill -KILL $parent
+"""
+
 
 class NoMachine(Exception):
     """The kernel, or whoever keeps us in a container, does not let us boot one."""
@@ -91,12 +101,16 @@ class Machine:
         self._cell = ['nsenter', f'--target={holder}', '--mount', '--pid']
         self._enter: list[str] = []
         self._first = 0
-        self.arrive()
+        self._find()
 
     # Its lives
 
     def arrive(self) -> None:
-        """Waits until it is up, for the first time or after a restart."""
+        """Waits until it has restarted, and somebody can log in again."""
+        self._find()
+        self.console.attend()
+
+    def _find(self) -> None:
         self._first = first(self._notices)
         self._enter = [*self._cell, 'nsenter', f'--target={self._first}', '--all']
 
@@ -105,10 +119,8 @@ class Machine:
 
         What it had written is there then, be it on the disk or not: its disk is memory.
         """
-        status = f'/proc/{self._first}/status'
-        script = f'kill -KILL $(sed -n "s/^PPid:\\s*//p" {status})'
-        subprocess.run([*self._cell, 'sh', '-c', script], env=CLEAN, check=True)
-        self.console.wait(LOGIN)
+        command = ['sh', '-euc', CUT, str(self._first)]
+        subprocess.run([*self._cell, *command], env=CLEAN, check=True, timeout=HANGS)
         self.arrive()
 
     # As root, in no session

@@ -67,6 +67,18 @@ class Console:
         assert found < len(patterns), f'no {patterns} after: {self.seen[-2000:]}'
         return found
 
+    def attend(self) -> None:
+        """Waits for the prompt for a login.
+
+        systemd-nspawn may keep it to itself until something is typed.
+        """
+        for _ in range(HANGS):
+            found = int(self._tty.expect([LOGIN, *self._ends], timeout=1))
+            if found != 1:
+                break
+            self.type('\r')
+        assert found == 0, f'no prompt after: {self.seen[-2000:]}'
+
     def type(self, text: str) -> None:
         self._tty.send(text)
 

@@ -5,8 +5,9 @@
 
 Before and after all that it does to its disk is a point: a statement to SQLite that
 changes something, a directory that is made, a write, an fsync. At the NUMBERth of them
-EFFECT happens: `kill`, it dies of SIGKILL; `clock`, somebody sets the clock back by a
-day. What is run is what is installed; it knows nothing of this.
+EFFECT happens: `kill`, it dies of SIGKILL; `interrupt`, somebody presses Ctrl-C;
+`full`, the disk is full from then on; `clock`, the clock is set back by a day. What is
+run is what is installed; it knows nothing of this.
 """
 
 import os
@@ -15,7 +16,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from types import SimpleNamespace
@@ -33,6 +34,19 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def fill() -> None:
+    """The file system with the ledger, which should be small. Not by our own steps."""
+    from plainbox_launcher.store import STATE
+
+    with suppress(OSError), open(f'{STATE}/fill', 'wb', buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
 def set_back() -> None:
     """For all of Python, as far as it asks; the kernel's own times stay."""
     from plainbox_launcher import store
@@ -48,7 +62,12 @@ def set_back() -> None:
     vars(store).update(datetime=Earlier)
 
 
-EFFECTS: dict[str, Callable[[], None]] = {'kill': die, 'clock': set_back}
+EFFECTS: dict[str, Callable[[], None]] = {
+    'kill': die,
+    'interrupt': interrupt,
+    'full': fill,
+    'clock': set_back,
+}
 
 
 class Points:

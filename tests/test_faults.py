@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -84,12 +84,14 @@ PRINTS = {
     'of-B': 'of-B printed\n',
 }
 
+CUT_OFF = ('lost', 'cancelled')
+
 PYTHON = '/usr/bin/python3'
 FAULTY = f'{CHECKOUT}/tests/faulty.py'
 STATE = f'/home/tester/{LEDGER}'
 
 # Each point takes more than a second; these are all of them, or one of so many.
-STRIDE = 1 if os.environ.get('PLAINBOX_FAULTS') == 'all' else 7
+STRIDE = 1 if os.environ.get('PLAINBOX_FAULTS') == 'all' else 11
 
 Row = dict[str, Any]
 
@@ -169,8 +171,8 @@ def show_that_nothing_was_lost(house: House, stages: list[list[Row]]) -> None:
 
 def show_that_each_ran_once(house: House, rows: list[Row]) -> None:
     started = [row for row in rows if row['started_at']]
-    done = [row['job'] for row in started if row['status'] != 'lost']
-    lost = [row['job'] for row in started if row['status'] == 'lost']
+    done = [row['job'] for row in started if row['status'] not in CUT_OFF]
+    lost = [row['job'] for row in rows if row['status'] in CUT_OFF]
     marks = ran(house)
     assert len(set(done)) == len(done), 'something ran twice'
     assert not Counter(done) - Counter(marks), 'something did not run'
@@ -194,7 +196,7 @@ def show_that_it_is_said(house: House, said: list[Ran], rows: list[Row]) -> None
         if re.fullmatch(r'\S+ printed', line):
             assert line in printed[line.partition(' ')[0]].splitlines()
     for row in rows:
-        if row['started_at'] and row['status'] != 'lost' and row['job'] in PRINTS:
+        if row['started_at'] and row['status'] not in CUT_OFF and row['job'] in PRINTS:
             assert printed[row['job']] == PRINTS[row['job']]
     asked_for = [row for row in rows if not row['implied']]
     outcomes = Counter(row['outcome'] for row in asked_for)
@@ -223,19 +225,76 @@ def test_killed_at_any_point(house: House) -> None:
         if number % 2:
             said.append(faulty(house, 'kill', total - number, 'resume'))
             stages.append(written(house))
-        said.append(resumed(house, said[-1]))
-        stages.append(written(house))
-        try:
-            if stages[-1]:
-                show_that_nothing_was_lost(house, stages)
-                show_that_it_is_said(house, said, stages[-1])
-            else:
-                assert ran(house) == []
-        except BaseException as error:
-            said_so = '\n'.join(each.text + each.errors for each in said)
-            error.add_note(f'at point {number} of {total}:\n{said_so}')
-            raise
+        show_the_end(house, f'killed at point {number} of {total}', said, stages)
     fresh(house)
+
+
+def test_interrupted_at_any_point(house: House) -> None:
+    """Ctrl-C: nothing is running any more, and nothing is lost, not even the running
+    job, which was cancelled. What could not begin leaves nothing.
+    """
+    total = points(house)
+    for number in range(1, total + 1, STRIDE):
+        fresh(house)
+        said = [faulty(house, 'interrupt', number, 'run', *JOBS)]
+        stages = [written(house)]
+        assert 'running' not in {row['status'] for row in stages[0]}, number
+        if any(not row['outcome'] for row in stages[0]):
+            assert said[0].status == 130
+            assert re.search('\nto go on: plainbox resume ', said[0].text)
+        show_the_end(house, f'interrupted at point {number} of {total}', said, stages)
+    fresh(house)
+
+
+def test_full_at_any_point(house: House) -> None:
+    """Disk full: no further job starts, PBL-STATE says why, and resume goes on."""
+    total = points(house)
+    for number in range(1, total + 1, STRIDE):
+        fresh(house)
+        with small(house):
+            said = [faulty(house, 'full', number, 'run', *JOBS)]
+            stages = [written(house)]
+            begun = [row for row in stages[0] if row['started_at']]
+            running = [row for row in begun if row['status'] == 'running']
+            assert len(running) < 2, number
+            assert {*ran(house)} <= {row['job'] for row in begun}, number
+            if said[0].status != 1:
+                assert said[0].status == 3
+                assert said[0].errors.startswith('plainbox: PBL-STATE: ')
+            house.check('rm', '-f', f'{STATE}/fill')
+            show_the_end(house, f'full at point {number} of {total}', said, stages)
+    fresh(house)
+
+
+def show_the_end(
+    house: House, when: str, said: list[Ran], stages: list[list[Row]]
+) -> None:
+    """Goes on to the end, and looks at all that is known then."""
+    said.append(resumed(house, said[-1]))
+    stages.append(written(house))
+    try:
+        if stages[-1]:
+            show_that_nothing_was_lost(house, stages)
+            show_that_it_is_said(house, said, stages[-1])
+        else:
+            assert {*ran(house)} <= {'thing', 'broken'}, 'more than the plan needs'
+    except BaseException as error:
+        told = '\n'.join(each.text + each.errors for each in said)
+        error.add_note(f'{when}:\n{told}')
+        raise
+
+
+@contextmanager
+def small(house: House) -> Iterator[None]:
+    """Has the ledger on a file system of its own."""
+    owner = house.path('/home/tester').stat()
+    options = f'size=1M,mode=700,uid={owner.st_uid},gid={owner.st_gid}'
+    house.check('mkdir', '-p', STATE, user='tester')
+    house.check('mount', '-t', 'tmpfs', '-o', options, 'small', STATE)
+    try:
+        yield
+    finally:
+        house.check('umount', STATE)
 
 
 def points(house: House) -> int:

@@ -39,7 +39,7 @@ from .refusals import REFUSALS, refusal, suggestion, told
 from .result import DENIED, FAILED, LOST, TIMEOUT, Answer, Result
 from .runner import Terms
 from .session import Course, Request
-from .store import Ledger, Session, open_ledger
+from .store import Broken, Ledger, Session, open_ledger
 from .trusted.errors import Fault, Refused, printable
 
 OK: Final = 0
@@ -68,6 +68,8 @@ def main(given: Sequence[str] | None = None) -> int:
         return status
     except Refused as refused:
         return _refused(refused)
+    except Broken as broken:
+        return _refused(broken.refused)
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the question for a password has no line end
         return INTERRUPTED

@@ -15,8 +15,10 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import sqlite3
 import stat
+import struct
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -56,6 +58,9 @@ _OUTPUT: Final = 'output'
 _ATTACHMENTS: Final = 'attachments'
 _FOLDERS: Final = (_SHARE, _OUTPUT, _ATTACHMENTS)
 _OPEN: Final = (PENDING, RUNNING, REBOOTING)
+_INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOCK: Final = 'hhqqi'  # struct flock, fcntl(2): type, whence, start, length, pid
+_EXCLUSIVE: Final = struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _PATIENCE: Final = 10.0  # seconds for another program that writes
 _REMEMBERED: Final = 5  # durations of each job
 
@@ -169,6 +174,17 @@ class Row(NamedTuple):
         return self.job.rpartition('::')[2]
 
 
+class Broken(Exception):
+    """The ledger cannot be used, so that nothing further may run; `refused` says why.
+
+    No Refused, which is what becomes of one job, and others are run after it.
+    """
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused)
+        self.refused = refused
+
+
 class Kept:
     """A file for what a job prints, up to so many bytes, and a mark where it was cut.
 
@@ -177,13 +193,15 @@ class Kept:
 
     def __init__(self, path: str, most: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o600)
+        with _explained(path):
+            self._fd = os.open(path, flags, 0o600)
+        self._path = path
         self._room = most
         self._mark = cut_mark(most)
         self.cut = False
 
     def write(self, data: bytes) -> bytes:
-        """Take what there is room for; returns that. Raises OSError."""
+        """Take what there is room for; returns that. Raises Broken."""
         if self.cut:
             return b''
         if len(data) > self._room:
@@ -191,14 +209,16 @@ class Kept:
             self.cut = True
         self._room -= len(data)
         rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
+        with _explained(self._path):
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
         return data
 
     def close(self) -> None:
-        """Have it on the disk."""
+        """Have it on the disk. Raises Broken."""
         try:
-            os.fsync(self._fd)
+            with _explained(self._path):
+                os.fsync(self._fd)
         finally:
             os.close(self._fd)
 
@@ -208,6 +228,7 @@ class Ledger:
 
     def __init__(self, folder: str, database: sqlite3.Connection) -> None:
         self._folder = folder
+        self._path = _database(folder)
         self._database = database
         self._ours: set[str] = set()  # ids of sessions that we work on
 
@@ -223,18 +244,16 @@ class Ledger:
     # Sessions
 
     def create(self, request: Mapping[str, Any]) -> Session:
-        """A session that has no jobs yet. Raises Refused, as all of these do."""
+        """A session that has no jobs yet. Raises Broken, as all of these do."""
         with self._transaction():
-            session = Session(self._new_id(), request, False, now(), None, None)  # noqa: FBT003
+            id_ = self._new_id()
             self._database.execute(
-                'INSERT INTO sessions VALUES (?, ?, FALSE, ?, NULL, NULL)',
-                (session.id, json.dumps(request), session.created_at),
+                'INSERT INTO sessions VALUES (?, ?, 0, ?, NULL, NULL)',
+                (id_, json.dumps(request), now()),
             )
+            session = self.session(id_)
             self._sweep()
-            folder = self.folder(session)
-            for path in folder, *(f'{folder}/{name}' for name in _FOLDERS):
-                os.mkdir(path, 0o700)
-            _sync(folder)
+            self._furnish(session)
         return session
 
     def enqueue(self, session: Session) -> None:
@@ -289,6 +308,8 @@ class Ledger:
     def lock(self, session: Session) -> Iterator[None]:
         """Let nobody else work on a session meanwhile. Raises Refused."""
         fact = _('another plainbox works on session {id}').format(id=session.id)
+        with _explained(self._path):
+            self._furnish(session)  # where somebody was too tidy
         with _locked(f'{self.folder(session)}/lock', fact):
             self._ours.add(session.id)
             try:
@@ -303,14 +324,16 @@ class Ledger:
             yield
 
     def is_locked(self, session: Session) -> bool:
-        """Whether somebody else works on a session."""
+        """Whether somebody else works on a session, whom this does not disturb."""
         if session.id in self._ours:
             return False
         try:
-            with self.lock(session):
-                return False
-        except Refused:
-            return True
+            with open(f'{self.folder(session)}/lock', 'rb') as file:
+                found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _EXCLUSIVE)
+        except FileNotFoundError:  # nobody ever did
+            return False
+        kind, *_rest = struct.unpack(_LOCK, found)
+        return bool(kind != fcntl.F_UNLCK)
 
     # Jobs
 
@@ -344,19 +367,21 @@ class Ledger:
             )
 
     def start(self, row: Row, view: Sequence[str], *, noreturn: bool = False) -> Row:
-        """Mark a job as started. Raises Refused if it already was."""
+        """Mark a job as started. Raises Broken if it already was."""
         status = REBOOTING if noreturn else RUNNING
+        started = now()
         paths = self.names(row)
         with self._transaction():
             changed = self._database.execute(
                 'UPDATE jobs SET status = ?, started_at = ?, boot_id = ?, view = ?, '
                 'stdout = ?, stderr = ? WHERE id = ? AND status = ?',
-                (status, now(), boot_id(), json.dumps(view), *paths, row.id, PENDING),
+                (status, started, boot_id(), json.dumps(view), *paths, row.id, PENDING),
             ).rowcount
         if changed != 1:
             fact = _('{job} has been started by somebody else').format(job=row.job)
-            raise refusal('PBL-SESSION-BUSY', fact)
-        return row._replace(status=status, stdout=paths[0], stderr=paths[1])
+            raise Broken(refusal('PBL-SESSION-BUSY', fact))
+        out, err = paths
+        return row._replace(status=status, started_at=started, stdout=out, stderr=err)
 
     def names(self, row: Row) -> tuple[str, str]:
         """The files for what a job prints, below the folder of its session."""
@@ -375,7 +400,8 @@ class Ledger:
             closing(Kept(f'{folder}/{row.stderr}', most)) as err,
         ):
             yield out, err
-        _sync(os.path.dirname(f'{folder}/{row.stdout}'))
+        with _explained(folder):
+            _sync(os.path.dirname(f'{folder}/{row.stdout}'))
 
     def put_back(self, row: Row) -> None:
         """A person ended the run instead of saying what came of a job."""
@@ -398,7 +424,7 @@ class Ledger:
             'cpu_seconds': round(ended.cpu, 6) if ended else None,
             'peak_kib': ended.peak if ended else None,
             'left_running': json.dumps(ended.left if ended else ()),
-            'completed_at': iso(result.started + result.seconds),
+            'completed_at': _later(row, iso(result.started + result.seconds)),
         }
         with self._transaction():
             self._update(row, values)
@@ -482,6 +508,15 @@ class Ledger:
             (hash_, hash_, _REMEMBERED),
         )
 
+    def _furnish(self, session: Session) -> None:
+        """Have the folders for the files of a session, whatever became of them."""
+        folder = self.folder(session)
+        for path in folder, *(f'{folder}/{name}' for name in _FOLDERS):
+            with suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+        _sync(folder)
+        _sync(os.path.dirname(folder))
+
     def _sweep(self) -> None:
         """Remove the folders of sessions that there are not, whoever left them."""
         known = {session.id for session in self.sessions()}
@@ -498,13 +533,13 @@ class Ledger:
                 return id_
 
     def _rows(self, query: str, *values: object) -> list[Any]:
-        with _explained(self._folder):
+        with _explained(self._path):
             return self._database.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All of what is in the block, or nothing of it."""
-        with _explained(self._folder):
+        with _explained(self._path), _undisturbed():
             self._database.execute('BEGIN IMMEDIATE')
             try:
                 yield
@@ -516,13 +551,12 @@ class Ledger:
 
 
 def open_ledger(folder: str = STATE) -> Ledger:
-    """Open the ledger; it is made if there is none yet. Raises Refused."""
-    with _explained(folder):
+    """Open the ledger; it is made if there is none yet. Raises Broken."""
+    path = _database(folder)
+    with _explained(path):
         _private(folder)
         os.makedirs(f'{folder}/sessions', 0o700, exist_ok=True)
-        database = sqlite3.connect(
-            f'{folder}/ledger.sqlite', timeout=_PATIENCE, isolation_level=None
-        )
+        database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
         try:
             _prepare(database)
         except BaseException:
@@ -542,7 +576,7 @@ def recovered(row: Row) -> Row:
     if row.status == REBOOTING and row.boot_id != boot_id():
         status, outcome, reason = COMPLETED, PASSED, _('the machine was restarted')
     return row._replace(
-        status=status, outcome=outcome, reason=reason, completed_at=now()
+        status=status, outcome=outcome, reason=reason, completed_at=_later(row, now())
     )
 
 
@@ -567,13 +601,17 @@ def boot_id() -> str:
         return file.read().strip()
 
 
+def _database(folder: str) -> str:
+    return f'{folder}/ledger.sqlite'
+
+
 def _private(folder: str) -> None:
     """Make the folder, or make sure that it is ours alone."""
     os.makedirs(folder, 0o700, exist_ok=True)
     status = os.stat(folder)
     if status.st_uid != os.getuid():
         fact = _('{path} belongs to another user').format(path=folder)
-        raise refusal('PBL-STATE', fact)
+        raise Broken(refusal('PBL-STATE', fact))
     if stat.S_IMODE(status.st_mode) != 0o700:
         os.chmod(folder, 0o700)
 
@@ -588,8 +626,7 @@ def _prepare(database: sqlite3.Connection) -> None:
     database.execute('BEGIN IMMEDIATE')  # another program may be doing the same
     ((version,),) = database.execute('PRAGMA user_version').fetchall()
     if version > len(_MIGRATIONS):
-        fact = _('the ledger was written by a newer plainbox')
-        raise refusal('PBL-LEDGER', fact)
+        raise sqlite3.DatabaseError(_('a newer plainbox has written it'))
     for script in _MIGRATIONS[version:]:
         for statement in script.split(';'):
             database.execute(statement)
@@ -598,36 +635,48 @@ def _prepare(database: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _explained(folder: str) -> Iterator[None]:
-    """What goes wrong with the disk or with SQLite becomes a refusal."""
+def _explained(path: str) -> Iterator[None]:
+    """What goes wrong with the disk or with SQLite is told as a refusal."""
     try:
         yield
     except sqlite3.OperationalError as error:  # as read-only, full, locked
-        fact = _('{path}: {reason}').format(path=folder, reason=error)
-        raise refusal('PBL-STATE', fact) from None
-    except sqlite3.Error as error:
-        path = f'{folder}/ledger.sqlite'
         fact = _('{path}: {reason}').format(path=path, reason=error)
-        raise refusal('PBL-LEDGER', fact) from None
+        raise Broken(refusal('PBL-STATE', fact)) from None
+    except sqlite3.Error as error:
+        fact = _('{path}: {reason}').format(path=path, reason=error)
+        raise Broken(refusal('PBL-LEDGER', fact)) from None
     except OSError as error:
-        path = error.filename or folder
+        path = error.filename or path
         fact = _('{path}: {reason}').format(path=path, reason=error.strerror or error)
-        raise refusal('PBL-STATE', fact) from None
+        raise Broken(refusal('PBL-STATE', fact)) from None
 
 
 @contextmanager
 def _locked(path: str, fact: str) -> Iterator[None]:
-    """Hold a lock that the kernel takes back from the dead: flock(2)."""
-    with _explained(os.path.dirname(path)):
+    """Hold a lock that the kernel takes back from the dead; fcntl(2), open file locks.
+
+    Not flock(2): one cannot look at such a lock without taking it.
+    """
+    with _explained(path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _EXCLUSIVE)
+        except (BlockingIOError, PermissionError):  # either, says fcntl(2)
             raise refusal('PBL-SESSION-BUSY', fact) from None
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let what interrupts us wait until it is done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _sync(folder: str) -> None:
@@ -637,6 +686,11 @@ def _sync(folder: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _later(row: Row, time: str) -> str:
+    """Not before a job has started, whatever somebody did to the clock."""
+    return max(time, row.started_at or '')
 
 
 def _plain(id_: str) -> str:

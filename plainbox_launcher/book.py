@@ -9,6 +9,7 @@ from .catalogue import Job
 from .plan import Planned
 from .result import Result
 from .store import PENDING, Kept, Ledger, Row, Session
+from .trusted import generate
 
 
 class Book:
@@ -53,11 +54,14 @@ class Book:
                 row = self.ledger.add(self.session, Planned(job, implied))
             else:
                 del self._pending[job.id]
+            self._started[job.id] = row  # who interrupts us now has to note it
             noreturn = 'noreturn' in job.unit.flags
-            row = self._started[job.id] = self.ledger.start(
-                row, view, noreturn=noreturn
-            )
-        with self.ledger.outputs(row, self._most) as kept:
+            row = self.ledger.start(row, view, noreturn=noreturn)
+            self._started[job.id] = row
+        most = self._most
+        if job.unit.plugin in ('local', 'resource'):  # needed whole, after a crash
+            most = max(most, generate.LIMITS.max_bytes)
+        with self.ledger.outputs(row, most) as kept:
             yield kept
 
     def where(self, row: Row) -> str:
@@ -73,6 +77,6 @@ class Book:
     def end(self, result: Result) -> None:
         """Write down what became of a job, whether it ever started or not."""
         id_ = result.job.id
-        row = self._started.pop(id_, None) or self._pending.pop(id_, None)
-        if row:
+        if row := self._started.get(id_) or self._pending.get(id_):
             self.ledger.end(row, result)
+            self._started.pop(id_, None) or self._pending.pop(id_, None)

@@ -290,8 +290,8 @@ def opened(ledger: Ledger, session: Session, absent: str = '') -> Iterator[Cours
     """
     tree.own_descendants()  # so that a job ends with all that it started
     request = asked(session)
-    found = catalogue.read(request.providers)
     with ledger.lock(session), ExitStack() as ends:
+        found = catalogue.read(request.providers)
         book = Book(ledger, session, request.most)
         runner = Runner(found, request.terms, book.share, ends)
         if not request.interactive:

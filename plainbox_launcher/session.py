@@ -10,7 +10,7 @@ from math import inf, isinf
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
-from . import catalogue, plan, testplan
+from . import catalogue, plan, strays, testplan
 from .book import Book
 from .catalogue import Catalogue, Job
 from .elevate import LAUNCHER
@@ -21,7 +21,7 @@ from .refusals import refusal, told
 from .result import CANCELLED, DENIED, PASSED, SKIPPED, Quit, Result
 from .run import Run
 from .runner import Runner, Terms
-from .store import MAX_OUTPUT, REBOOTING, Ledger, Row, Session, boot_id
+from .store import MAX_OUTPUT, REBOOTING, RUNNING, Ledger, Row, Session, boot_id
 from .trusted import tree
 from .trusted.errors import Refused
 
@@ -85,16 +85,22 @@ class Course:
 
     def begin(self) -> None:
         """Have consent asked for, and write down all that is to run, before it does."""
-        self._recall()
+        left = self._recall()
         if self.session.started_at:
-            return self._take_up()
+            self._take_up()
+        else:
+            self._set_out()
+        if left:
+            text = _('what the lost job had left running was ended: {names}')
+            self.warnings.append(text.format(names=', '.join(left)))
+
+    def _set_out(self) -> None:
         self.prepare()
         self.run.open(list(self._jobs.values()))
         makers = [job for job in self._jobs.values() if job.generates]
         if makers:
             self._write_down([*self._asked, *makers])
         self._ledger.begin(self.session)
-        return None
 
     def _quiet_makers(self, *, locals_too: bool) -> list[Job]:
         """The local jobs and templates that matter, and need no consent to be asked."""
@@ -138,15 +144,23 @@ class Course:
         """Whether a job has not run already, for the sake of the plan."""
         return not (planned.implied and self.run.has_printed(planned.job))
 
-    def _recall(self) -> None:
-        """What ran already: before a crash, or for the sake of the plan."""
-        self._ledger.recover(self.session)
+    def _recall(self) -> Sequence[str]:
+        """What ran already, before a crash or for the sake of the plan.
+
+        What ran at a crash must not go on beside what runs from now on. Returns the
+        names of the processes that did.
+        """
+        rows = self._ledger.rows(self.session)
+        crashed = any(row.status in (RUNNING, REBOOTING) for row in rows)
+        ended = strays.end(self._book.share) if crashed else ()
+        self._ledger.recover(self.session, ended)
         for row in self._ledger.rows(self.session):
             if row.outcome:
                 self.run.outcomes[row.job] = row.outcome
-            ended = self._ended(row)
-            if ended and row.plugin in ('resource', 'local'):
-                self.run.remember(row.job, ended)
+            printed = self._ended(row)
+            if printed and row.plugin in ('resource', 'local'):
+                self.run.remember(row.job, printed)
+        return ended
 
     def _take_up(self) -> None:
         """Go on where a runner, or the machine, went down."""

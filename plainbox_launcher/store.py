@@ -431,14 +431,18 @@ class Ledger:
             if result.outcome == PASSED and ended:
                 self._remember(row.hash, result.seconds)
 
-    def recover(self, session: Session) -> None:
-        """Say of what ran when a runner or the machine went down what is known."""
+    def recover(self, session: Session, left: Sequence[str] = ()) -> None:
+        """Say of what ran when a runner or the machine went down what is known.
+
+        `left` are the names of processes that it left running.
+        """
         for row in self.rows(session):
             known = recovered(row)
             if known is not row:
                 names = 'status', 'outcome', 'reason', 'completed_at'
+                values = {name: getattr(known, name) for name in names}
                 with self._transaction():
-                    self._update(row, {name: getattr(known, name) for name in names})
+                    self._update(row, {**values, 'left_running': json.dumps(left)})
 
     def finish(self, session: Session) -> bool:
         """Note that a session is over, if no job of it is open any more."""

@@ -8,13 +8,14 @@ import shutil
 import signal
 import sqlite3
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from house import CHECKOUT, LEDGER, House
+from house import CHECKOUT, CLEAN, HANGS, LEDGER, House
 from launching import cleared
 from running import Ran, plainbox
 
@@ -52,6 +53,30 @@ command: echo unmet-too >> /tmp/ran
 id: after
 depends: own
 command: echo after >> /tmp/ran; echo after printed
+
+id: waits
+command:
+ setsid sleep 1000 &
+ until grep -q sleep /proc/$!/comm; do :; done
+ echo waits >> /tmp/ran; sleep 1000; echo went on >> /tmp/ran
+
+id: root-waits
+user: root
+command: echo root-waits >> /tmp/ran; sleep 1000; echo went on >> /tmp/ran
+
+id: floods
+command: echo floods >> /tmp/ran; head -c 8M /dev/zero; echo went on >> /tmp/ran
+
+id: fills
+command: echo fills >> /tmp/ran; cat /dev/zero > $PLAINBOX_SESSION_SHARE/fill; true
+
+id: long
+plugin: resource
+command: echo long >> /tmp/ran; printf 'kind: %0999d\n\nkind: A\n' 0
+
+id: of-long
+requires: long.kind == 'A'
+command: echo of-long >> /tmp/ran
 
 unit: template
 id: of-{kind}
@@ -295,6 +320,244 @@ def small(house: House) -> Iterator[None]:
         yield
     finally:
         house.check('umount', STATE)
+
+
+# What a killed runner leaves
+
+
+@pytest.mark.parametrize('group', [False, True], ids=['alone', 'with its group'])
+def test_what_a_killed_runner_leaves(house: House, *, group: bool) -> None:
+    """What the lost job had left running is ended before anything else runs."""
+    with cleared(house):
+        jobs = 'own', 'waits', 'root-waits', 'after'
+        cut_off(house, 'waits', *jobs, group=group)
+        left = sorted(name for name in house.strangers().values())
+        assert left == (['sleep'] if group else ['bash', 'sleep', 'sleep'])
+        process = house.popen(['plainbox', 'resume'], stdout=-1, stderr=-1)
+        until(house, 'root-waits')
+        sleeping = [n for n in house.strangers().values() if n == 'sleep']
+        assert sleeping == ['sleep'], 'but for that of root-waits'
+        process.send_signal(signal.SIGINT)
+        _out, errors = process.communicate(timeout=HANGS)
+    assert f'was ended: {", ".join(left)}\n' in errors.decode()
+    (lost,) = (row for row in written(house) if row['status'] == 'lost')
+    assert json.loads(lost['left_running']) == left
+    assert 'went on' not in ran(house)
+
+
+def test_what_a_killed_runner_leaves_of_root(house: House) -> None:
+    """The launcher ends what it runs when nobody is there any more."""
+    with cleared(house):
+        cut_off(house, 'root-waits', 'root-waits', 'own')
+        assert not house.strangers()
+        assert plainbox(house, 'resume').status == 3
+    assert ran(house) == ['root-waits', 'own']
+
+
+def test_others_are_let_be(house: House) -> None:
+    """What has another session in its environment, or goes on with this one itself."""
+    with cleared(house):
+        cut_off(house, 'waits', 'waits', 'own')
+        share = house.path(f'{STATE}/sessions/{written(house)[0]["session"]}/share')
+        mine = f'PLAINBOX_SESSION_SHARE={str(share).partition("root")[2]}'
+        stranger = house.popen(['env', f'{mine}x', 'sleep', '1000'])
+        command = f'export {mine}; plainbox resume; echo lives'
+        assert house.run(['sh', '-c', command]).stdout.endswith(b'lives\n')
+        assert stranger.poll() is None
+        assert [*house.strangers().values()] == ['sleep']
+
+
+def test_what_a_resource_printed_is_kept_whole(house: House) -> None:
+    """Also where --max-output cuts what others print: it is read again."""
+    with cleared(house):
+        cut_off(house, 'waits', '--max-output=1', 'long', 'waits', 'of-long')
+        assert plainbox(house, 'resume').status == 3
+    assert ran(house) == ['thing', 'long', 'waits', 'of-long']
+
+
+def cut_off(house: House, job: str, *arguments: str, group: bool = False) -> None:
+    """A run that dies in the middle of a job, alone or with its process group."""
+    process = house.popen(['plainbox', 'run', *arguments], stdout=-1, stderr=-1)
+    until(house, job)
+    (os.killpg if group else os.kill)(process.pid, signal.SIGKILL)
+    process.communicate(timeout=HANGS)
+
+
+def until(house: House, job: str) -> None:
+    deadline = time.monotonic() + HANGS
+    while job not in ran(house):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# Disks
+
+
+def test_a_disk_that_is_full_before(house: House) -> None:
+    with small(house):
+        house.run(['sh', '-c', f'cat /dev/zero > {STATE}/fill'])
+        refused(house, 'PBL-STATE', 'run', 'own', 'root')
+        assert ran(house) == []
+        house.check('rm', f'{STATE}/fill')
+        assert plainbox(house, 'run', 'own').status == 0
+
+
+@pytest.mark.parametrize('job', ['floods', 'fills'])
+def test_a_disk_that_a_job_fills(house: House, job: str) -> None:
+    """By what it prints, or by itself: it is ended, or lost, and nothing else runs."""
+    with small(house):
+        said = refused(house, 'PBL-STATE', 'run', 'own', job, 'root', 'after')
+        assert 'own printed' in said.lines
+        assert ran(house) == ['own', job]
+        assert [row['status'] for row in written(house)] == [
+            'completed',
+            'running',
+            'pending',
+            'pending',
+        ]
+        house.check(
+            'sh', '-c', f'rm -f {STATE}/sessions/*/*/*fill* {STATE}/*/*/*/*floods*'
+        )
+        assert plainbox(house, 'resume').status == 3
+        assert ran(house) == ['own', job, 'root', 'after']
+        assert [row['status'] for row in written(house)] == [
+            'completed',
+            'lost',
+            'completed',
+            'completed',
+        ]
+
+
+def test_a_disk_that_is_read_only(house: House) -> None:
+    """A state directory that cannot be written is known before any job runs."""
+    with small(house):
+        assert plainbox(house, 'run', 'own').status == 0
+        house.check('mount', '-o', 'remount,ro', STATE)
+        refused(house, 'PBL-STATE', 'run', 'own', 'root')
+        house.check('mount', '-o', 'remount,rw', STATE)
+    assert ran(house) == ['own']
+
+
+@pytest.mark.parametrize('place', ['/proc/nowhere', '/usr/share', '/etc/passwd'])
+def test_a_directory_that_cannot_be_made(house: House, place: str) -> None:
+    env = {**CLEAN, 'HOME': '/home/tester', 'XDG_STATE_HOME': place}
+    for arguments in ['run', 'own', 'root'], ['submit', 'own'], ['work', '--once']:
+        said = plainbox(house, *arguments, env=env)
+        assert (said.status, said.text) == (3, '')
+        assert said.errors.startswith(f'plainbox: PBL-STATE: {place}')
+    assert ran(house) == []
+
+
+def test_another_users_directory(house: House) -> None:
+    """As after sudo with the home of its caller."""
+    house.check('mkdir', '-p', STATE)
+    refused(house, 'PBL-STATE', 'run', 'own')
+    assert ran(house) == []
+
+
+def test_a_damaged_ledger(house: House) -> None:
+    """PBL-LEDGER, before any job runs; nothing is written into it."""
+    assert plainbox(house, 'run', 'own').status == 0
+    path = house.path(f'{STATE}/ledger.sqlite')
+    path.write_bytes(b'garbage' * 1000)
+    for arguments in ['run', 'own'], ['resume'], ['sessions'], ['report'], ['work']:
+        refused(house, 'PBL-LEDGER', *arguments)
+    assert ran(house) == ['own']
+    assert path.read_bytes() == b'garbage' * 1000
+
+
+def refused(house: House, code: str, *arguments: str) -> Ran:
+    said = plainbox(house, *arguments)
+    assert said.status == 3, said.text
+    assert said.errors.splitlines()[-1].startswith(f'plainbox: {code}: '), said.errors
+    assert 'Traceback' not in said.errors
+    return said
+
+
+# Others at the same time, other times, and many
+
+
+def test_two_runners(house: House) -> None:
+    """Each with a session of its own: both run, and all is written down."""
+    command = ['plainbox', 'run', *JOBS]
+    both = [house.popen(command, stdout=-1, stderr=-1) for _ in range(2)]
+    for process in both:
+        out, errors = process.communicate(timeout=HANGS)
+        assert (process.returncode, errors) == (1, b''), out
+    rows = written(house)
+    for id_ in {row['session'] for row in rows}:
+        mine = {row['job']: row['status'] for row in rows if row['session'] == id_}
+        assert mine == FATES
+    assert Counter(ran(house)) == {job: 2 for job in FATES if 'unmet' not in job}
+
+
+def test_two_workers(house: House) -> None:
+    """two workers cannot run the same queue"""
+    for job in 'root-waits', 'own':
+        assert plainbox(house, 'submit', job).status == 0
+    with cleared(house):
+        worker = house.popen(['plainbox', 'work'], stdout=-1, stderr=-1)
+        until(house, 'root-waits')
+        refused(house, 'PBL-SESSION-BUSY', 'work', '--once')
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.communicate(timeout=HANGS)
+        assert plainbox(house, 'work', '--once').status == 3
+    assert ran(house) == ['root-waits', 'own']
+    assert [row['status'] for row in written(house)] == ['lost', 'completed']
+
+
+@pytest.mark.parametrize('part', [0.3, 0.5, 0.7, 0.9])
+def test_the_clock_is_set_back(house: House, part: float) -> None:
+    """Order and durations stay right, no job ends before it starts, and reports are
+    made.
+    """
+    at = int(points(house) * part)
+    fresh(house)
+    assert faulty(house, 'clock', at, 'run', *JOBS).status == 1
+    rows = written(house)
+    assert {row['job']: row['status'] for row in rows} == FATES
+    assert len({row['completed_at'][:10] for row in rows}) == 2, 'two days'
+    for row in rows:
+        assert 0 <= row['seconds'] < HANGS
+        assert row['completed_at'] >= (row['started_at'] or '')
+    for form in 'text', 'json', 'junit':
+        assert plainbox(house, 'report', '--format', form).status == 0
+    times = re.findall(
+        r'time="([^"]*)"', plainbox(house, 'report', '--format=junit').text
+    )
+    assert times
+    assert all(0 <= float(time) < HANGS for time in times)
+
+
+def test_ten_thousand_jobs(house: House) -> None:
+    """They are written down, run in their order, and reported. All of them run only
+    where PLAINBOX_SLOW is set: they take a minute.
+    """
+    count, limit = 10_000, ['--timeout', '3s']
+    if 'PLAINBOX_SLOW' in os.environ:
+        limit = []
+    units = '\n'.join(f'id: n{n:05}\ncommand: true\n' for n in range(count))
+    with house.provider('many', units):
+        process = house.popen(
+            ['plainbox', 'run', '--quiet', *limit, 'n?????'], stdout=-1, stderr=-1
+        )
+        out, errors = process.communicate()
+        assert (process.returncode, errors) == (1 if limit else 0, b'')
+    rows = [row for row in written(house) if not row['implied']]
+    assert [row['job'] for row in rows] == [f'n{n:05}' for n in range(count)]
+    done = Counter(row['status'] for row in rows)
+    assert done['completed'] > 100
+    assert done['completed'] + done['skipped'] == count
+    assert [row['status'] for row in rows] == [
+        *['completed'] * done['completed'],
+        *['skipped'] * done['skipped'],
+    ]
+    assert out.decode().splitlines()[-1].startswith(f'{count} jobs: ')
+    said = plainbox(house, 'report')
+    assert (said.status, said.errors) == (0, '')
+    assert said.lines[-1].startswith(f'{count} jobs: {done["completed"]} passed')
+    (session,) = json.loads(plainbox(house, 'sessions', '--json').text)['sessions']
+    assert session['counts']['passed'] == done['completed']
 
 
 def points(house: House) -> int:

@@ -430,6 +430,17 @@ def test_a_disk_that_a_job_fills(house: House, job: str) -> None:
         ]
 
 
+def test_an_output_that_cannot_be_kept(house: House) -> None:
+    """Though the row of the job still can, nothing further runs."""
+    command = 'ulimit -f 1024; exec plainbox run own floods fails after'  # KiB
+    said = Ran(house.run(['bash', '-c', command]))
+    assert said.status == 3
+    assert re.search('^plainbox: PBL-STATE: .*floods.out: File too large', said.errors)
+    assert ran(house) == ['own', 'floods']
+    assert plainbox(house, 'resume').status == 1
+    assert ran(house) == ['own', 'floods', 'fails', 'after']
+
+
 def test_a_disk_that_is_read_only(house: House) -> None:
     """A state directory that cannot be written is known before any job runs."""
     with small(house):

@@ -562,7 +562,8 @@ def open_ledger(folder: str = STATE) -> Ledger:
         os.makedirs(f'{folder}/sessions', 0o700, exist_ok=True)
         database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
         try:
-            _prepare(database)
+            with _first_come(folder):
+                _prepare(database)
         except BaseException:
             database.close()
             raise
@@ -618,6 +619,20 @@ def _private(folder: str) -> None:
         raise Broken(refusal('PBL-STATE', fact))
     if stat.S_IMODE(status.st_mode) != 0o700:
         os.chmod(folder, 0o700)
+
+
+@contextmanager
+def _first_come(folder: str) -> Iterator[None]:
+    """Let others wait who open the ledger, too.
+
+    SQLite has nobody wait for who makes a WAL: "database is locked", it says at once.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _prepare(database: sqlite3.Connection) -> None:

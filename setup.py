@@ -34,7 +34,7 @@ setup(
         'Topic :: System :: Systems Administration',
     ],
     python_requires='>=3.11',
-    install_requires=['dbus-next', 'pyxdg'],
+    install_requires=['dbus-next', 'pyxdg', 'rich'],
     packages=['plainbox_launcher', 'plainbox_launcher.trusted'],
     # Only the runner. bin/plainbox-trusted-launcher-1 is root's: it must lie in
     # /usr/bin, where the polkit action names it, with `-IS` in its first line and

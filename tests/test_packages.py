@@ -234,7 +234,7 @@ def test_one_policy_and_it_asks(debs: dict[str, Deb]) -> None:
             RUNNER,
             {
                 *(f'{TRUSTED} (= VERSION)', 'python3:any (>= 3.11~)'),
-                *('python3-dbus-next', 'python3-xdg'),
+                *('python3-dbus-next', 'python3-rich', 'python3-xdg'),
             },
         ),
         (SYSTEM, {'python3:any (>= 3.11~)'}),

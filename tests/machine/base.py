@@ -35,6 +35,7 @@ PACKAGES = (
     'adduser',
     'python3',
     'python3-dbus-next',
+    'python3-rich',
     'python3-xdg',
     # For tests alone.
     'strace',

@@ -43,7 +43,7 @@ _STYLES: Final = {
 
 _SOON: Final = 0.1  # seconds until what a job prints is seen
 _CLOCK: Final = 0.5  # seconds until the bar is drawn anew if nothing happens
-_MOST: Final = 16  # pieces of output that may wait to be seen
+_MOST: Final = 1  # pieces of output that may wait to be seen, 64 KiB each
 _LONGEST: Final = 1 << 16  # bytes of a line that does not end; more is broken
 _RECENT: Final = 1 << 10  # bytes in which to look for the last line
 
@@ -93,6 +93,7 @@ class Bar(Lines):
         self._above: list[str] = []
         self._partial = {1: b'', 2: b''}
         self._recent = b''
+        self._spoke = 1  # the descriptor of what is recent
         self._news = False
         self._live: Live | None = None
         self._show()
@@ -104,7 +105,9 @@ class Bar(Lines):
         super().heading(number, total, job, limit)
 
     def output(self, fd: int, data: bytes) -> None:
-        self._recent = (self._recent + data)[-_RECENT:]
+        between = b'' if fd == self._spoke else b'\n'
+        self._recent = (self._recent + between + data)[-_RECENT:]
+        self._spoke = fd
         self._news = True
         super().output(fd, data)
         self.tick()
@@ -126,6 +129,7 @@ class Bar(Lines):
     @contextmanager
     def paused(self) -> Iterator[None]:
         with super().paused():
+            self._recent = b''
             self._hide()
             try:
                 yield

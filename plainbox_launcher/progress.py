@@ -89,9 +89,9 @@ class Lines:
         self._end_lines()
 
     def _introduce(self) -> None:
-        if self._withheld:
-            self._say(self._withheld)
-            self._withheld = ''
+        text, self._withheld = self._withheld, ''
+        if text:
+            self._say(text)
 
     def _say(self, text: str, outcome: str = '') -> None:  # noqa: ARG002  # for the bar
         print(text, flush=True)

@@ -22,6 +22,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from launching import cleared
 from running import Ran, plainbox, run
+from talking import emptied
 
 from plainbox_launcher import bar, progress, report
 from plainbox_launcher.process import Ended
@@ -93,7 +94,7 @@ command: echo unmet ran
 
 id: odd-[id]
 command:
- printf '\033[31mred\033[0m \033]0;title\007\a\n100%%\r200%%\n\302\233x\n'
+ printf '\033[31mred\033[0m \033]0;title\007\a\n100%%\r200%%\n\302\205x\n'
  exit 1
 """
 TOP = Path(__file__).parent.parent
@@ -124,7 +125,7 @@ class Terminal:
         )
         self.process = process
         self.fd = fd
-        self.raw = b''
+        self.raw = bytearray()
         self.emulated = True
         self.screen = pyte.HistoryScreen(columns or 80, rows or 50, history=1 << 20)
         self._stream = pyte.ByteStream(self.screen)
@@ -347,7 +348,7 @@ def test_interrupted_in_a_flood(house: House, number: signal.Signals) -> None:
         os.kill(seen.process.pid, number)
         assert seen.end() == 130
         end = seen.raw[seen.raw.rindex(b'again\r\n') :]
-        seen.emulate(end)
+        seen.emulate(bytes(end))
         assert alike(seen.lines)[-5:] == [
             '',
             'interrupted',
@@ -368,6 +369,17 @@ def test_the_cursor_of_who_is_killed(house: House) -> None:
         seen.end()
         assert not seen.screen.cursor.hidden
         assert termios.tcgetattr(seen.fd) == before
+
+
+@pytest.mark.parametrize('job', ['waits', 'waits-root', 'flows'])
+def test_a_terminal_that_goes(house: House, job: str) -> None:
+    """A job ends with the run, and 3 says that output could not be written."""
+    with terminal(house, job, 'own') as seen:
+        seen.until('^started$' if job != 'flows' else 'again$')
+        with open(os.devnull, 'rb') as nowhere:
+            os.dup2(nowhere.fileno(), seen.fd)
+        assert seen.process.wait(HANGS) == 3
+        emptied(house)
 
 
 @pytest.mark.parametrize('columns', [40, 20, 16])
@@ -416,6 +428,7 @@ def test_errors_that_go_elsewhere(house: House) -> None:
 # People who type
 
 TYPES = """
+import select
 import sys
 from types import SimpleNamespace as Some
 from plainbox_launcher.bar import Bar
@@ -426,34 +439,92 @@ bar.output(1, b'half')
 with bar.paused():
     answer = input('passed? ')
 bar.output(1, answer.encode() + b' was it\\n')
-bar.tick()
-input()
+while not select.select([0], [], [], 0.1)[0]:
+    bar.tick()
 bar.close()
 """
 
 
-@pytest.mark.parametrize('option', ['-v', '-q'])
+@contextlib.contextmanager
+def driven(text: str, *arguments: str) -> Iterator[Terminal]:
+    """A program on a terminal that drives the bar itself."""
+    main, side = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, '-c', text, *arguments],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        env={**os.environ, 'TERM': 'xterm', 'PYTHONPATH': str(TOP)},
+        start_new_session=True,
+    )
+    os.close(side)
+    try:
+        yield Terminal(process, main)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)
+
+
+@pytest.mark.parametrize('option', ['', '-q'])
 def test_paused(option: str) -> None:
     """The bar is away while somebody types, and comes back."""
-    main, side = os.openpty()
-    command = [sys.executable, '-c', TYPES, option]
-    env = {**os.environ, 'TERM': 'xterm', 'PYTHONPATH': str(TOP)}
-    with subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=env) as p:
-        os.close(side)
-        seen = Terminal(p, main)
+    with driven(TYPES, option) as seen:
         seen.until('^passed[?]')
         assert bars(seen.lines) == []
         assert seen.lines[0] == '[1/2] manual'  # also where it is quiet
-        os.write(main, b'yes\n')
-        seen.until('━ 0/2', 'manual, .*: yes was it')
-        above = ['[1/2] manual', 'half', 'passed? yes', 'yes was it']
-        expected = [line for line in above if option == '-v' or line[0] in '[p']
-        assert [line for line in seen.lines[:-2] if 'hash' not in line][:1] == above[:1]
-        assert [line for line in seen.lines[:-2] if line in above] == expected
-        os.write(main, b'\n')
+        os.write(seen.fd, b'yes\n')
+        seen.until('━ 0/2', '^manual, .*: yes was it')
+        shown = ['[1/2] manual', 'half', 'passed? yes', 'yes was it']
+        if option == '-q':
+            shown = [shown[0], shown[2]]
+        assert seen.lines[:-2] == shown
+        os.write(seen.fd, b'\n')
         assert seen.end() == 0
-        assert bars(seen.lines) == []
-    os.close(main)
+        assert seen.lines[:-1] == shown  # and the line that was typed
+
+
+# Each drawing is interrupted in its middle.
+INTERRUPTED = """
+import contextlib, io, os, signal, sys
+from types import SimpleNamespace as Some
+
+class Output(io.TextIOWrapper):
+    def write(self, text):
+        super().write(text[:len(text) // 2])
+        self.flush()
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().write(text[len(text) // 2:])
+
+from plainbox_launcher.bar import Bar
+job = Some(short_id='job', user='', unit=Some(checksum='0'))
+bar = Bar([None, None])
+sys.stdout.flush()
+bar._console.file = Output(open(1, 'wb', closefd=False))
+count = 0
+for number in 1, 2:
+    for call in (
+        lambda: bar.heading(number, 2, job),
+        lambda: bar.output(1, b'a line\\n' * 10000),
+        lambda: bar.output(2, b'another line\\n' * 10000),
+        lambda: bar.close() if number == 2 else None,
+    ):
+        try:
+            call()
+        except KeyboardInterrupt:
+            count += 1
+print(f'interrupted {count} times')
+"""
+
+
+def test_interrupted_while_drawing() -> None:
+    """Nothing is lost, comes twice, or stays."""
+    with driven(INTERRUPTED) as seen:
+        assert seen.end() == 0
+    output = ['a line'] * 10000 + ['another line'] * 10000
+    times = seen.lines[-1]
+    assert re.fullmatch('interrupted [5-9] times', times)
+    assert seen.lines[:-1] == ['[1/2] job', *output, '[2/2] job', *output]
 
 
 # In a log
@@ -524,6 +595,19 @@ def test_heartbeat(house: House) -> None:
     assert quiet.text == '\n1 job: 1 passed\n'
 
 
+def test_without_rich(house: House) -> None:
+    """Lines do, too: what is installed from source may lack it."""
+    folder = '/usr/lib/python3/dist-packages/rich'
+    house.check('mv', folder, f'{folder}.away')
+    try:
+        with terminal(house, 'own') as seen:
+            assert seen.end() == 0
+    finally:
+        house.check('mv', f'{folder}.away', folder)
+    assert alike(seen.lines)[:3] == ['[1/1] own', 'own ran', '    passed in 0.0 s']
+    assert b'\x1b' not in seen.raw
+
+
 # Less and more
 
 
@@ -580,7 +664,7 @@ def test_what_failed(house: House) -> None:
         'failed     odd-[id]: exit status 1',
         '    red \\x07',
         '    200%',
-        '    \\x9bx',
+        '    \\x85x',
         "    again: plainbox run 'odd-[[]id]'",
         'timed out  limited: it took more than its time',
         '    started',

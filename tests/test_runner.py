@@ -73,6 +73,8 @@ def test_a_run(house: House) -> None:
         "    skipped: requires thing.kind == 'A' and int(thing.size) > 50",
         '',
         'failed   fails: exit status 3',
+        '    wrong',
+        '    again: plainbox run fails',
         "skipped  unmet: requires thing.kind == 'A' and int(thing.size) > 50",
         '4 jobs: 2 passed, 1 failed, 1 skipped',
     ]

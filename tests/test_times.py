@@ -241,7 +241,7 @@ def test_a_local_job_with_a_malformed_time_limit(
         assert plainbox(house, *command).status == 0
         ran = run(house, 'local', 'own')
     assert ran.status == 1
-    assert ran.lines[-2].endswith(
+    assert ran.lines[-3].endswith(
         '/usr/lib/house-local/units/house.pxu:1: no duration: soon'
     )
 
@@ -301,8 +301,10 @@ def test_timeout(house: House, job: str) -> None:
         ran = run(house, '--timeout', '2s', job, 'own', 'root')
         assert others(house) == set()
     assert ran.status == 1
-    assert ran.lines[-4:] == [
+    assert ran.lines[-6:] == [
         f'timed out  {job}: it took more than its time',
+        '    started',
+        f'    again: plainbox run {job}',
         'skipped    own: the time for this run is over',
         'skipped    root: the time for this run is over',
         '3 jobs: 1 timed out, 2 skipped',
@@ -443,8 +445,9 @@ def test_a_launcher_that_is_killed(house: House) -> None:
         emptied(house)
     assert ran.status == 3
     lost = 'PBL-LOST: the trusted launcher is gone (run it again; the system log may'
-    assert ran.lines[-3:-1] == [
+    assert ran.lines[-4:-1] == [
         f'lost    waits-root: {lost} say why)',
+        '    again: plainbox run waits-root',
         f'denied  root: {lost} say why)',
     ]
     assert 'own ran' in ran.lines

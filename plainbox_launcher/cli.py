@@ -266,8 +266,10 @@ def _display(course: Course, options: argparse.Namespace) -> Lines:
     quiet, verbose = options.quiet, options.verbose
     if options.plain or course.request.terms.per_job or not progress.suits_a_bar():
         return Lines(quiet=quiet, verbose=verbose)
-    from .bar import Bar  # slow to load
-
+    try:
+        from .bar import Bar  # slow to load
+    except ModuleNotFoundError:  # rich is not there: lines do, too
+        return Lines(quiet=quiet, verbose=verbose)
     return Bar(course.estimates(), quiet=quiet, verbose=verbose)
 
 
@@ -432,7 +434,11 @@ def _unwritable(error: OSError, options: argparse.Namespace) -> int:
     if gone and options.command not in _RUNNING:
         return OK
     where = error.filename or _('output')
-    return _fail(f'{where}: {error.strerror or error}', COULD_NOT_RUN)
+    try:
+        return _fail(f'{where}: {error.strerror or error}', COULD_NOT_RUN)
+    except OSError:  # nor does anybody read that, where the terminal is gone
+        os.dup2(1, 2)
+        return COULD_NOT_RUN
 
 
 _RUNNING: Final = ('run', 'resume', 'rerun', 'work')

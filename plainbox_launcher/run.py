@@ -323,10 +323,16 @@ class Run:
             raise refusal('PBL-RESOURCE', str(fault)) from None
         return [record.fields for record in records]
 
-    def ask(self, job: Job) -> None:
-        """Run a resource job because of what it prints, whatever that is worth."""
-        with suppress(Fault, Refused):
-            self._resource(job.id)
+    def ask(self, job: Job) -> str:
+        """Run a resource job for its records; returns what there is to say of them."""
+        try:
+            number = len(self._resource(job.id))
+        except (Fault, Refused) as error:
+            return told(error)
+        text = ngettext(
+            'resource {job}: {number} record', 'resource {job}: {number} records', number
+        )
+        return text.format(job=job.id, number=number)
 
     def has_printed(self, job: Job) -> bool:
         """Whether a resource or local job has run already."""

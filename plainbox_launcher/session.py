@@ -191,7 +191,7 @@ class Course:
         try:
             for row in self._book.look():
                 if row.implied:
-                    self._ask(row)
+                    self._ask(row, display)
                     continue
                 job = self._jobs.get(row.hash) or catalogue.absent(row.job)
                 seconds = self.run.time_limit(job)
@@ -205,10 +205,10 @@ class Course:
             with suppress(Refused):  # what cannot be written, was said
                 self.over = self._ledger.finish(self.session)
 
-    def _ask(self, row: Row) -> None:
+    def _ask(self, row: Row, display: Lines) -> None:
         """Run a resource job for its records."""
         if job := self._jobs.get(row.hash):
-            self.run.ask(job)
+            display.remark(self.run.ask(job))
         else:
             self.run.note(_changed(row))
 

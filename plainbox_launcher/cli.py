@@ -287,8 +287,14 @@ def _by_hand(display: Lines, job: Job, execute: Callable[[], Ended]) -> Answer:
 
 def _save(ledger: Ledger, course: Course) -> None:
     """Write the reports that were asked for, as far as they are true by now."""
+    failure: OSError | None = None
     for form, path in course.request.reports:
-        written.save(ledger, course.session, form, path)
+        try:
+            written.save(ledger, course.session, form, path)
+        except OSError as error:  # the others may still be written
+            failure = failure or error
+    if failure:
+        raise failure
 
 
 def _exit_status(results: Sequence[Result]) -> int:

@@ -50,6 +50,7 @@ HINTS: Final = {
     'PBL-SESSION-BUSY': 'wait for it, or end it',
     'PBL-UNFINISHED': 'go on with it, or remove it: plainbox session rm',
     'PBL-CHANGED': 'run it anew: plainbox rerun',
+    'PBL-RUN-TIMEOUT': 'give it more time, or none at all',
     'PBL-EXPRESSION': 'mend the line, as plainbox-job(5) says',
     'PBL-RESOURCE': 'send all that is not records to standard error',
 }
@@ -407,6 +408,11 @@ REFUSALS: Final = {
             'its provider was updated or removed since',
             'a local job or template makes other jobs now, as a device is gone',
         ),
+    ),
+    'PBL-RUN-TIMEOUT': Refusal(
+        'The job was skipped, since the time for the whole run was over.',
+        ('the option --timeout allows less than the jobs took together',),
+        ('run what is left: plainbox run JOB',),
     ),
     'PBL-EXPRESSION': Refusal(
         'A line of the field requires cannot be understood.',

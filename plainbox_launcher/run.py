@@ -271,7 +271,8 @@ class Run:
             return Result(job, SKIPPED, reason.format(reason=self.absent))
         if time.monotonic() > self._deadline:
             self.over = True
-            return Result(job, SKIPPED, _('the time for this run is over'))
+            reason = _('the time for this run is over')
+            return Result(job, SKIPPED, reason, code='PBL-RUN-TIMEOUT')
         return None
 
     def _unmet_of(self, job: Job) -> str:
@@ -330,7 +331,9 @@ class Run:
         except (Fault, Refused) as error:
             return told(error)
         text = ngettext(
-            'resource {job}: {number} record', 'resource {job}: {number} records', number
+            'resource {job}: {number} record',
+            'resource {job}: {number} records',
+            number,
         )
         return text.format(job=job.id, number=number)
 

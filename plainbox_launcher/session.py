@@ -238,7 +238,8 @@ class Course:
         """None of what has not run yet may run."""
         for row in self._book.look():
             job = catalogue.absent(row.job)
-            self.run.note(Result(job, DENIED, told(refused), code=refused.code))
+            result = Result(job, DENIED, told(refused), code=refused.code)
+            self.run.note(result._replace(started=time.time()))
         self._ledger.finish(self.session)
 
     def estimates(self) -> list[float | None]:

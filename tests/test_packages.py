@@ -234,12 +234,8 @@ def test_one_policy_and_it_asks(debs: dict[str, Deb]) -> None:
             RUNNER,
             {
                 *(f'{TRUSTED} (= VERSION)', 'python3:any (>= 3.11~)'),
-<<<<<<< HEAD
                 *('python3-dbus-next', 'python3-rich', 'python3-xdg'),
-=======
-                *('python3-dbus-next', 'python3-xdg'),
                 'init-system-helpers (>= 1.52)',  # which notes a user's service
->>>>>>> 59dc6d2 (man, README: The queue, and the service that works on it)
             },
         ),
         (SYSTEM, {'python3:any (>= 3.11~)'}),

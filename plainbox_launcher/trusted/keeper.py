@@ -97,9 +97,11 @@ def refusal(number: int, refused: Refused) -> Refusal:
 
 def received(control: socket.socket) -> Frame | bytes | Refused | None:
     """What a keeper says: a frame, or a local job's output; None once it is gone."""
-    data, fds, _, _ = socket.recv_fds(
-        control, frames.MAX_FRAME, 1, socket.MSG_CMSG_CLOEXEC
-    )
+    heard = control, frames.MAX_FRAME, 1, socket.MSG_CMSG_CLOEXEC
+    try:
+        data, fds, _, _ = socket.recv_fds(*heard)
+    except ConnectionResetError:  # once, if it has not heard that it was to cancel
+        data, fds, _, _ = socket.recv_fds(*heard)
     if not data:
         return None
     word, *why = data.split(b'\0')

@@ -228,6 +228,8 @@ def show_that_it_is_said(house: House, said: list[Ran], rows: list[Row]) -> None
     for row in asked_for:
         if row['outcome'] == 'lost':
             assert f'lost     {row["job"]}: the run ended' in said[-1].text
+    if said[-1].status == -signal.SIGKILL:
+        return  # all was done, but for the summary
     (total,) = said[-1].lines[-1:]
     found = re.findall(r'(\d+) (\w+)', total.partition(': ')[2])
     assert {word: int(number) for number, word in found} == outcomes

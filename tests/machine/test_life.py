@@ -5,8 +5,10 @@ from machine.booted import ACTION, DEBS, GROUP, Machine
 
 ROOT_JOB = 'plainbox run smoke/root-account'
 
-# What apt, dpkg and adduser keep for themselves, and what changes by itself.
+# What apt, dpkg and adduser keep for themselves, what changes by itself; and the ledger
+# of whoever ran something, which is theirs.
 KEPT = """
+    /home/member/.local
     /dev /proc /root /run /sys /tmp
     /var/cache /var/lib/apt /var/lib/dpkg /var/lib/systemd /var/log /var/tmp
     /etc/.pwd.lock /etc/group- /etc/gshadow-

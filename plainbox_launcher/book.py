@@ -66,8 +66,9 @@ class Book:
 
     def where(self, row: Row) -> str:
         """The file with what a job printed, if there is one."""
-        path = f'{self.ledger.folder(row)}/{self.ledger.names(row)[0]}'
-        return path if os.path.exists(path) else ''
+        found = self.ledger.row(row.id).stdout
+        path = f'{self.ledger.folder(row)}/{found}'
+        return path if found and os.path.exists(path) else ''
 
     def put_back(self, job: Job) -> None:
         """A job has not been done after all, and is to be done another time."""

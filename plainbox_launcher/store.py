@@ -342,6 +342,11 @@ class Ledger:
         query = 'SELECT * FROM jobs WHERE session = ? ORDER BY number'
         return [_row(values) for values in self._rows(query, session.id)]
 
+    def row(self, id_: str) -> Row:
+        """A job as it is by now."""
+        (values,) = self._rows('SELECT * FROM jobs WHERE id = ?', id_)
+        return _row(values)
+
     def replan(self, session: Session, planned: Iterable[Planned]) -> None:
         """Put other jobs in the place of those which have not started."""
         with self._transaction():
@@ -370,8 +375,8 @@ class Ledger:
         """Mark a job as started. Raises Broken if it already was."""
         status = REBOOTING if noreturn else RUNNING
         started = now()
-        paths = self.names(row)
         with self._transaction():
+            paths = self._names(row)
             changed = self._database.execute(
                 'UPDATE jobs SET status = ?, started_at = ?, boot_id = ?, view = ?, '
                 'stdout = ?, stderr = ? WHERE id = ? AND status = ?',
@@ -382,12 +387,6 @@ class Ledger:
             raise Broken(refusal('PBL-SESSION-BUSY', fact))
         out, err = paths
         return row._replace(status=status, started_at=started, stdout=out, stderr=err)
-
-    def names(self, row: Row) -> tuple[str, str]:
-        """The files for what a job prints, below the folder of its session."""
-        folder = _ATTACHMENTS if row.plugin == 'attachment' else _OUTPUT
-        name = f'{folder}/{row.number}-{_plain(row.short_id)}'
-        return f'{name}.out', f'{name}.err'
 
     @contextmanager
     def outputs(self, row: Row, most: int) -> Iterator[tuple[Kept, Kept]]:
@@ -474,6 +473,20 @@ class Ledger:
         return dict(self._rows(query))
 
     # How it is written
+
+    def _names(self, row: Row) -> tuple[str, str]:
+        """The files for what a job prints, below the folder of its session.
+
+        They are numbered as their jobs start: places in the order of rows would change
+        with a new plan. One that was put back keeps its own.
+        """
+        if row.stdout and row.stderr:
+            return row.stdout, row.stderr
+        query = 'SELECT count(*) FROM jobs WHERE session = ? AND stdout IS NOT NULL'
+        ((before,),) = self._rows(query, row.session)
+        folder = _ATTACHMENTS if row.plugin == 'attachment' else _OUTPUT
+        name = f'{folder}/{before + 1}-{_plain(row.short_id)}'
+        return f'{name}.out', f'{name}.err'
 
     def _insert(self, session: Session, planned: Iterable[Planned]) -> None:
         values = [

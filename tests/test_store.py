@@ -381,7 +381,7 @@ def test_what_has_started_stays(ledger: Ledger, session: Session) -> None:
 
 
 def test_a_number_is_never_used_again(ledger: Ledger, session: Session) -> None:
-    """Files are named after it."""
+    """So no row takes the place of another in the order."""
     ledger.replan(session, planned('a'))
     (first,) = rows(ledger, session)
     ledger.replan(session, planned('a'))
@@ -600,6 +600,26 @@ def test_the_names_of_files(folder: str, ledger: Ledger, session: Session) -> No
     files = sorted(Path(folder, 'sessions').rglob('*.out'))
     assert [path.parent.name for path in files] == ['output'] * len(wild)
     assert all(path.name.isprintable() for path in files)
+
+
+def test_files_are_numbered_as_jobs_start(ledger: Ledger, session: Session) -> None:
+    """From 1 in each session, whatever is planned anew; none is used by two jobs."""
+    names = []
+    for each in ledger.create({}), session:
+        ledger.replan(each, planned('a', 'b'))
+        # As a local job runs while its jobs are not planned yet.
+        names.append(started(ledger, ledger.add(each, planned('maker')[0])))
+        ledger.replan(each, planned('a', 'maker', 'b'))
+        _ran, first, again, last = rows(ledger, each)
+        names += [started(ledger, first), started(ledger, again)]
+        ledger.put_back(again)
+        names += [started(ledger, again), started(ledger, last)]
+    expected = ['1-maker', '2-a', '3-maker', '3-maker', '4-b']
+    assert names == [f'output/{name}.out' for name in expected * 2]
+
+
+def started(ledger: Ledger, row: Row) -> str | None:
+    return ledger.start(ledger.row(row.id), ()).stdout
 
 
 # Two at once

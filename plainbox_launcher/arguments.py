@@ -17,10 +17,9 @@ _UNITS = {'': 1, 'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30}
 
 def read(given: Sequence[str] | None) -> argparse.Namespace:
     """What a command line says. Exits with 2 where it is wrong."""
-    top = parser()
-    options = top.parse_args(given)
+    options = parser().parse_args(given)
     if options.command in ('run', 'submit') and not (options.patterns or options.plan):
-        top.error(_('{command}: name a PATTERN, or a --plan').format(**vars(options)))
+        options.fail(_('name a PATTERN, or a --plan'))
     return options
 
 
@@ -70,15 +69,17 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument('patterns', nargs='+', metavar=_('PATTERN'))
     show.add_argument('--json', action='store_true', help=_('for other programs'))
 
-    commands.add_parser(
+    run = commands.add_parser(
         'run', parents=[providers, choice, terms, look], help=_('run jobs')
     )
+    run.set_defaults(fail=run.error)  # which names the command, and its usage
 
-    commands.add_parser(
+    submit = commands.add_parser(
         'submit',
         parents=[providers, choice, terms],
         help=_('put jobs into the queue, for `plainbox work` to run'),
     )
+    submit.set_defaults(fail=submit.error)
 
     work = commands.add_parser(
         'work', parents=[look], help=_('run what is in the queue, in order')

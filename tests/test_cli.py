@@ -120,6 +120,15 @@ def test_wrong_usage(house: House, arguments: list[str]) -> None:
     assert ran.errors.startswith('usage: plainbox')
 
 
+@pytest.mark.parametrize('command', ['run', 'submit'])
+def test_nothing_to_run_is_named(house: House, command: str) -> None:
+    """It is the command that says so, and how it is used."""
+    ran = plainbox(house, command, '--regex')
+    assert ran.errors.startswith(f'usage: plainbox {command} [-h] ')
+    said = f'plainbox {command}: error: name a PATTERN, or a --plan\n'
+    assert ran.errors.endswith(f'\n{said}')
+
+
 def test_version(house: House) -> None:
     assert plainbox(house, '--version').text == f'{__version__}\n'
 

@@ -117,7 +117,7 @@ def _list_plans(options: argparse.Namespace) -> int:
     for fault in faults:
         _warn(str(fault))
     found = listing.chosen_plans(plans, options.pattern)
-    as_text = listing.table_of_plans(found, _columns())
+    as_text = listing.table_of_plans(found, plans, _columns())
     print(listing.plans_in_json(found) if options.json else as_text)
     return OK
 

@@ -2,6 +2,7 @@
 """Which jobs and test plans there are: tables, descriptions, and JSON."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from gettext import gettext as _
@@ -78,9 +79,18 @@ def table(jobs: Iterable[Job], width: int | None) -> str:
     return _table(head, rows, width)
 
 
-def table_of_plans(plans: Iterable[TestPlan], width: int | None) -> str:
-    """A row for each test plan: id and name. See _table."""
-    rows = [(_short(each.id), each.name) for each in plans]
+def table_of_plans(
+    plans: Iterable[TestPlan], known: Iterable[TestPlan], width: int | None
+) -> str:
+    """A row for each test plan: id and name. See _table.
+
+    The id is the full one where a short one would mean several of those `known`.
+    """
+    several = Counter(_short(each.id) for each in known)
+    rows = [
+        (each.id if several[_short(each.id)] > 1 else _short(each.id), each.name)
+        for each in plans
+    ]
     return _table((_('TEST PLAN'), _('NAME')), rows, width)
 
 

@@ -346,6 +346,20 @@ def test_plans(house: House) -> None:
     assert (len(first), first[-1]) == (60, '…')
 
 
+def test_plans_with_one_short_id(house: House) -> None:
+    """Where several have the same short id, their full ids; also if one is shown."""
+    units = 'unit: test plan\nid: plan-two\nname: Too'
+    with house.provider('other', units, namespace='2026.other.house'):
+        ran = plainbox(house, 'list', '--plans', '*plan-*')
+        one = plainbox(house, 'list', '--plans', f'{NAMESPACE}::plan-two')
+    full = [line.split()[0] for line in ran.lines if 'plan-two' in line]
+    assert sorted(full) == sorted(
+        [f'{NAMESPACE}::plan-two', '2026.other.house::plan-two']
+    )
+    assert [line.split()[0] for line in ran.lines if 'plan-one' in line] == ['plan-one']
+    assert one.lines == [f'{NAMESPACE}::plan-two  Two']
+
+
 def test_plans_in_json(house: House) -> None:
     ran = plainbox(house, 'list', '--plans', '--json', '*::plan-two')
     assert json.loads(ran.text) == [

@@ -138,7 +138,7 @@ def _whitelist(path: str, data: bytes, owner: Provider) -> TestPlan:
     try:
         text = data.decode('utf-8')
     except UnicodeDecodeError:
-        raise Fault(path, 'is not UTF-8') from None
+        raise Fault(path, _('is not UTF-8')) from None
     name = os.path.basename(path).removesuffix(_SUFFIX)
     lines = enumerate(text.splitlines(), 1)
     include = _lines((line, f'{path}:{number}') for number, line in lines)

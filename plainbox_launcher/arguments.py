@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     jobs.add_argument(
         '--root',
         action='store_true',
-        help=_('only jobs of root, another user, or another session'),
+        help=_('only jobs that run as somebody else than you'),
     )
     jobs.add_argument(
         '--plugin',
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     resume = commands.add_parser(
-        'resume', parents=[look], help=_('go on with a session that was cut off')
+        'resume', parents=[look], help=_('resume a session that was interrupted')
     )
     _optional_id(resume)
 
@@ -98,18 +98,22 @@ def parser() -> argparse.ArgumentParser:
     )
     _optional_id(rerun)
     rerun.add_argument(
-        '--failed', action='store_true', help=_('only the jobs that did not pass')
+        '--failed',
+        action='store_true',
+        help=_('only the jobs that neither passed nor were skipped'),
     )
 
     sessions = commands.add_parser('sessions', help=_('list the sessions there are'))
     sessions.add_argument('--json', action='store_true', help=_('for other programs'))
 
-    session = commands.add_parser('session', help=_('show, remove or acknowledge one'))
+    session = commands.add_parser(
+        'session', help=_('show, remove or acknowledge sessions')
+    )
     verbs = session.add_subparsers(required=True, metavar=_('VERB'), dest='verb')
     for verb, text in (
         ('show', _('show what became of each job')),
-        ('rm', _('remove it with its files, finished or not')),
-        ('ack', _('remove it, since its results have arrived elsewhere')),
+        ('rm', _('remove sessions with their files, finished or not')),
+        ('ack', _('remove sessions whose results have arrived elsewhere')),
     ):
         each = verbs.add_parser(verb, help=text)
         if verb == 'show':
@@ -124,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
         choices=FORMATS,
         default=FORMATS[0],
         metavar=_('FORMAT'),
-        help=_('its format; {formats}').format(formats=', '.join(FORMATS)),
+        help=_('format of the report: {formats}').format(formats=', '.join(FORMATS)),
     )
     report.add_argument(
         '-o',
@@ -228,7 +232,10 @@ def _terms() -> argparse.ArgumentParser:
         default=MAX_OUTPUT,
         metavar=_('SIZE'),
         type=_size,
-        help=_('keep so much of each output of a job, as 100k or 2M; otherwise 64M'),
+        help=_(
+            'keep and show at most so much of each output of a job, as 100k or 2M; '
+            'else 64M'
+        ),
     )
     group.add_argument(
         '--report',

@@ -103,7 +103,7 @@ def _called(row: Row) -> str:
         [
             shown(row.short_id),
             _(', as {user}').format(user=shown(user)) if user else '',
-            _(', for others') if row.implied else '',
+            _(', only because others require it') if row.implied else '',
             f': {shown(row.reason)}' if row.reason else '',
         ]
     )

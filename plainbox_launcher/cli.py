@@ -249,7 +249,7 @@ def _go_on(ledger: Ledger, course: Course, options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print('\n' + _('interrupted'), flush=True)
         if not course.over:
-            text = _('to go on: {command}')
+            text = _('to resume: {command}')
             command = f'plainbox resume {course.session.id}'
             print(text.format(command=command), flush=True)
         return INTERRUPTED

@@ -99,15 +99,15 @@ def ask(job: Job, ended: Ended | None, comment: str = '') -> Answer:
     key, comment = choose(_('outcome?'), keys, comment)
     if key == FAIL and 'explicit-fail' in job.unit.flags:
         while not comment:
-            comment = _line(_('comment, which this job wants with a failure'))
+            comment = _line(_('comment (this job wants one with a failure)'))
     return Answer(_OUTCOMES.get(key, key), comment, ended)
 
 
 def choose(question: str, keys: Sequence[str], comment: str) -> tuple[str, str]:
     """One of these keys, and the comment with what was added to it. Raises Quit."""
     _take_terminal()
-    words = _words()
-    offer = '   '.join(f'{key or _("Enter")} {words[key]}' for key in keys)
+    words, enter = _words(), _('Enter')
+    offer = '   '.join(f'{key or enter} {words[key]}' for key in keys)
     while True:
         _show('', offer)
         key = _key(_line(question), {key: words[key] for key in keys})

@@ -35,7 +35,7 @@ def chosen(
 ) -> list[Job]:
     """The jobs that match a pattern, and the filters. Raises Refused if none does."""
     if not jobs:
-        fact = _('no job is installed, and no provider has one')
+        fact = _('there is no job: no provider has one')
         raise refusal('PBL-NO-JOBS', fact)
     matching = plan.select(jobs, Selection((pattern,)), ())
     found = [
@@ -45,7 +45,7 @@ def chosen(
     ]
     if not found:
         options = ['--root'] * root + [f'--plugin {name}' for name in plugins]
-        fact = _('no job that matches {pattern} is left by {options}')
+        fact = _('no job matches {pattern} and {options}')
         fact = fact.format(pattern=pattern, options=' '.join(options))
         known = sorted({job.unit.plugin for job in jobs} - {''})
         odd = next((name for name in plugins if name not in known), '')
@@ -56,7 +56,7 @@ def chosen(
 def chosen_plans(plans: Sequence[TestPlan], pattern: str) -> list[TestPlan]:
     """The test plans that match a shell pattern. Raises Refused if none does."""
     if not plans:
-        fact = _('no test plan is installed, and no provider has one')
+        fact = _('there is no test plan: no provider has one')
         raise refusal('PBL-NO-PLAN', fact)
     found = [
         each
@@ -206,8 +206,8 @@ def _flags() -> dict[str, str]:
         'explicit-fail': _('a person who says that it failed has to say why'),
         'fail-on-resource': _('it fails where a requirement does not hold'),
         'login-shell': _('it runs in the login environment of its user'),
-        'noreturn': _('it may restart the machine'),
-        'preserve-cwd': _('it has no directory of its own'),
+        'noreturn': _('it restarts the machine or powers it off'),
+        'preserve-cwd': _('it runs in the directory that plainbox was started in'),
         'preserve-locale': _('it runs in the language of its caller'),
         'simple': _('a shell job, if it says nothing else'),
     }

@@ -25,7 +25,7 @@ HINTS: Final = {
     'PBL-NO-PLAN': 'write the full id of a test plan whose provider is installed',
     'PBL-NO-JOBS': 'install a provider, or name one with --provider',
     'PBL-PATTERN': 'mend the regular expression that the message names',
-    'PBL-CIRCLE': 'take one of them out of the circle',
+    'PBL-CIRCLE': 'break the circle: drop one of these dependencies',
     'PBL-NO-DEPENDENCY': 'install its provider, or mend the field depends',
     'PBL-DUPLICATE': 'give one of them another id, or remove it',
     'PBL-DURATION': 'write seconds, or as 1h 30m',
@@ -45,8 +45,8 @@ HINTS: Final = {
     'PBL-LOST': 'run it again; the system log may say why',
     'PBL-VARIABLES': 'unset variables that the job can do without',
     'PBL-STATE': 'make room there, and see who owns it',
-    'PBL-LEDGER': 'put the file aside, and tell who made it',
-    'PBL-NO-SESSION': 'list what there is: plainbox sessions',
+    'PBL-LEDGER': 'put the file aside, and report the fault',
+    'PBL-NO-SESSION': 'see which there are: plainbox sessions',
     'PBL-SESSION-BUSY': 'wait for it, or end it',
     'PBL-UNFINISHED': 'go on with it, or remove it: plainbox session rm',
     'PBL-CHANGED': 'run it anew: plainbox rerun',
@@ -90,7 +90,7 @@ REFUSALS: Final = {
         'There is no job at all.',
         (
             'no provider is installed, only the runner',
-            'the providers that there are could not be read, as was said of each',
+            'no provider could be read; a message names each',
             'the file or directory that --provider names has no jobs',
         ),
         ('list the providers: ls /usr/share/plainbox*-1',),
@@ -106,7 +106,7 @@ REFUSALS: Final = {
         ("try it: python3 -c 'import re, sys; re.compile(sys.argv[1])' PATTERN",),
     ),
     'PBL-CIRCLE': Refusal(
-        'What should come first cannot be told, so nothing was run.',
+        'There is no order in which these jobs can run, so nothing was run.',
         (
             'jobs depend on each other, or are to run after or before each other',
             'a resource job requires what the resource itself should tell',
@@ -355,7 +355,7 @@ REFUSALS: Final = {
     'PBL-STATE': Refusal(
         'The ledger of sessions cannot be written, so nothing further runs.',
         (
-            'the disk is full, or the quota of its owner',
+            "the disk is full, or its owner's quota is used up",
             'the directory is read-only, or belongs to another user, as after sudo',
             'another program keeps the ledger locked for longer than 10 seconds',
         ),
@@ -406,7 +406,8 @@ REFUSALS: Final = {
         'A job that was planned is not there any more in this form.',
         (
             'its provider was updated or removed since',
-            'a local job or template makes other jobs now, as a device is gone',
+            'a local job or template makes other jobs now, for example because a '
+            'device is gone',
         ),
     ),
     'PBL-RUN-TIMEOUT': Refusal(

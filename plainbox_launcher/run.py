@@ -403,7 +403,7 @@ class Run:
         except (Fault, Refused) as error:
             return Result(job, SKIPPED, told(error))
         self._instances(job)
-        reason = _('no record of {resource} makes a job of it')
+        reason = _('no record of {resource} fits this template')
         return Result(job, SKIPPED, reason.format(resource=id_))
 
     def _execute(self, job: Job, outlet: Outlet, limits: Limits | None) -> Ended:

@@ -310,7 +310,7 @@ def opened(ledger: Ledger, session: Session, absent: str = '') -> Iterator[Cours
         book = Book(ledger, session, request.most)
         runner = Runner(found, request.terms, book.share, ends)
         if not request.interactive:
-            absent = _('--non-interactive says that there is nobody')
+            absent = _('--non-interactive was given')
         run = Run(found, runner, request.terms, book, absent)
         yield Course(ledger, session, run, book)
 
@@ -349,7 +349,7 @@ def again(ledger: Ledger, session: Session, *, failed: bool) -> Request:
         if row.outcome not in (PASSED, SKIPPED) and not row.implied
     )
     if not ids:
-        fact = _('nothing failed in session {id}').format(id=session.id)
+        fact = _('session {id} has no job to run again').format(id=session.id)
         raise refusal('PBL-NO-MATCH', fact)
     return request._replace(only=ids)
 
@@ -376,7 +376,7 @@ def unfinished(ledger: Ledger) -> list[Session]:
         if not session.completed_at and not ledger.is_locked(session)
     ]
     if not found:
-        raise refusal('PBL-NO-SESSION', _('no session is to be gone on with'))
+        raise refusal('PBL-NO-SESSION', _('there is no session to resume'))
     return found
 
 

@@ -280,7 +280,7 @@ class Ledger:
         if len(found) == 1 and id_:
             return found[0]
         if found:
-            fact = _('{id} is how the ids of several sessions begin').format(id=id_)
+            fact = _('several sessions have ids that begin with {id}').format(id=id_)
         else:
             fact = _('there is no session {id}').format(id=id_)
         raise refusal('PBL-NO-SESSION', fact)
@@ -307,7 +307,7 @@ class Ledger:
     @contextmanager
     def lock(self, session: Session) -> Iterator[None]:
         """Let nobody else work on a session meanwhile. Raises Refused."""
-        fact = _('another plainbox works on session {id}').format(id=session.id)
+        fact = _('another plainbox is working on session {id}').format(id=session.id)
         with _explained(self._path):
             self._furnish(session)  # where somebody was too tidy
         with _locked(f'{self.folder(session)}/lock', fact):
@@ -320,7 +320,9 @@ class Ledger:
     @contextmanager
     def worker(self) -> Iterator[None]:
         """Let nobody else take from the queue meanwhile. Raises Refused."""
-        with _locked(f'{self._folder}/work.lock', _('another plainbox works already')):
+        with _locked(
+            f'{self._folder}/work.lock', _('another plainbox is working on the queue')
+        ):
             yield
 
     def is_locked(self, session: Session) -> bool:

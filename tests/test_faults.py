@@ -270,7 +270,7 @@ def test_interrupted_at_any_point(house: House) -> None:
         assert 'running' not in {row['status'] for row in stages[0]}, number
         if any(not row['outcome'] for row in stages[0]):
             assert said[0].status == 130
-            assert re.search('\nto go on: plainbox resume ', said[0].text)
+            assert re.search('\nto resume: plainbox resume ', said[0].text)
         show_the_end(house, f'interrupted at point {number} of {total}', said, stages)
     fresh(house)
 

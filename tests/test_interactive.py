@@ -272,8 +272,8 @@ def test_a_failure_that_wants_a_comment(house: House) -> None:
     """explicit-fail: a failure wants a comment."""
     with on_a_terminal(house, 'run', 'explicit') as terminal:
         terminal.answer(OUTCOME, 'f')
-        terminal.answer('with a failure ', '')
-        terminal.answer('with a failure ', 'it is broken')
+        terminal.answer('with a failure) ', '')
+        terminal.answer('with a failure) ', 'it is broken')
     assert 'failed  explicit: it is broken\n' in terminal.seen
 
 
@@ -460,7 +460,7 @@ def test_non_interactive(house: House) -> None:
     with on_a_terminal(house, *arguments) as terminal:
         pass
     said = terminal.seen
-    reason = 'a person has to do it, but --non-interactive says that there is nobody'
+    reason = 'a person has to do it, but --non-interactive was given'
     assert said.count(f'\n    skipped: {reason}\n') == len(EVERY)
     assert 'verify ran' not in said
     assert (terminal.status, last(terminal)) == (0, '7 jobs: 1 passed, 6 skipped')

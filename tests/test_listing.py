@@ -175,7 +175,7 @@ def test_a_filter_that_leaves_nothing(house: House, more: list[str]) -> None:
     filters = ['--root', '--plugin', 'manul']
     ran = plainbox(house, 'list', *more, *filters, OURS)
     assert (ran.status, ran.text) == (4, '')
-    fact = f'no job that matches {OURS} is left by --root --plugin manul; is it manual?'
+    fact = f'no job matches {OURS} and --root --plugin manul; is it manual?'
     assert ran.errors.startswith(f'plainbox: PBL-NO-MATCH: {fact} (')
 
 
@@ -191,10 +191,10 @@ def test_no_job_at_all(house: House) -> None:
     finally:
         house.check('sh', '-c', f'mv /tmp/away/* {PROVIDERS}; rmdir /tmp/away')
     assert (ran.status, ran.text) == (4, '')
-    fact = 'PBL-NO-JOBS: no job is installed, and no provider has one'
+    fact = 'PBL-NO-JOBS: there is no job: no provider has one'
     assert ran.errors.startswith(f'plainbox: {fact} (')
     assert plans.status == 4
-    assert 'PBL-NO-PLAN: no test plan is installed, and no' in plans.errors
+    assert 'PBL-NO-PLAN: there is no test plan: no provider has one (' in plans.errors
 
 
 # JSON
@@ -292,7 +292,7 @@ def test_show(house: House) -> None:
             'wide',
             """\
 time limit: 1h 2m 3.5s
-flags:      noreturn: it may restart the machine
+flags:      noreturn: it restarts the machine or powers it off
             odd
             simple: a shell job, if it says nothing else
 """,

@@ -174,7 +174,7 @@ def test_an_unknown_plan(house: House) -> None:
     ('template', 'outcome'),
     [
         ('jinja-*', 'skipped  jinja-.*: its template-engine is jinja2, which is not'),
-        ('none-*', 'skipped  none-.*: no record of 2026.plainbox.house::thing makes'),
+        ('none-*', 'skipped  none-.*: no record of 2026.plainbox.house::thing fits'),
         ('broken-*', r'failed  broken-.*house.pxu:\d+: field id has a brace'),
         ('of-broken-*', 'skipped  of-broken-.*: PBL-RESOURCE: output of .*::broken:1'),
         ('of-garbage', "skipped  of-garbage: requires broken.name == 'x', but PBL-RES"),

@@ -227,7 +227,7 @@ def test_session_show(house: House) -> None:
     (folder,) = re.findall(r'(?m)^folder: +(/\S+)$', said.text)
     assert folder.endswith(f'/sessions/{id_}')
     lines = shape(said.text).splitlines()
-    assert 'passed   0.0 s  thing, for others' in lines
+    assert 'passed   0.0 s  thing, only because others require it' in lines
     files = re.findall(r'(?m)^    (\S+), (\d+) bytes(, cut)?$', said.text)
     names = ['thing.out', 'fails.out', 'fails.err', 'flood.out']
     assert [name.partition('-')[2] for name, _size, _cut in files] == names

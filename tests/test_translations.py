@@ -155,7 +155,7 @@ class TestGerman:
         """argparse's own words, and ours."""
         for command, said in (
             ('show', 'plainbox show: Fehler: diese Argumente fehlen: MUSTER'),
-            ('run', 'Fehler: run: ein MUSTER oder --plan angeben'),
+            ('run', 'plainbox run: Fehler: ein MUSTER oder --plan angeben'),
         ):
             ran = plainbox(house, command, env=GERMAN)
             assert (ran.status, said in ran.errors) == (2, True)

@@ -89,7 +89,7 @@ complete -c plainbox -n "__plainbox_is ''" -a resume \
     -d 'Go on with a session that was cut off'
 complete -c plainbox -n "__plainbox_is ''" -a run -d 'Run jobs'
 complete -c plainbox -n "__plainbox_is ''" -a session \
-    -d 'Show, remove or acknowledge one'
+    -d 'Show, remove or acknowledge sessions'
 complete -c plainbox -n "__plainbox_is ''" -a sessions -d 'List the sessions there are'
 complete -c plainbox -n "__plainbox_is ''" -a show -d 'Show jobs'
 complete -c plainbox -n "__plainbox_is ''" -a special -d 'Listings for other programs'
@@ -97,7 +97,7 @@ complete -c plainbox -n "__plainbox_is ''" -a submit -d 'Put jobs into the queue
 complete -c plainbox -n "__plainbox_is ''" -a work -d 'Run what is in the queue'
 
 complete -c plainbox -n '__plainbox_is session' -a ack \
-    -d 'Remove it, since its results have arrived elsewhere'
+    -d 'Remove sessions whose results have arrived elsewhere'
 complete -c plainbox -n '__plainbox_is session' -a rm -d 'Remove it with its files'
 complete -c plainbox -n '__plainbox_is session' -a show \
     -d 'Show what became of each job'
@@ -146,7 +146,7 @@ complete -c plainbox -n '__plainbox_is rerun resume run work' \
 complete -c plainbox -n '__plainbox_is rerun resume run work' \
     -s v -l verbose -d 'Also show hashes and time limits'
 complete -c plainbox -n '__plainbox_is rerun' \
-    -l failed -d 'Only the jobs that did not pass'
+    -l failed -d 'Only the jobs that neither passed nor were skipped'
 complete -c plainbox -n '__plainbox_is work' -l once -d 'End when the queue is empty'
 
 complete -c plainbox -n '__plainbox_is report' \

@@ -9,7 +9,6 @@ There is no thread that draws, since the runner forks.
 """
 
 import re
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from rich.text import Text
 
 from . import report
 from .catalogue import Job
+from .process import unbroken
 from .progress import Lines, remaining
 from .result import CANCELLED, DENIED, FAILED, LOST, PASSED, SKIPPED, TIMEOUT, Result
 
@@ -48,8 +48,6 @@ _LONGEST: Final = 1 << 16  # bytes of a line that does not end; more is broken
 _RECENT: Final = 1 << 10  # bytes in which to look for the last line
 
 _ECHO: Final = '^C '  # for which there is room behind the bar, so that no line breaks
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _DRIVEN: Final = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f]')
 _CONTROLS: Final = re.compile(r'[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]')  # but ESC
@@ -151,7 +149,7 @@ class Bar(Lines):
             redirect_stderr=False,
             vertical_overflow='crop',
         )
-        with unbroken():
+        with unbroken():  # else half a drawing would stay on the screen
             self._live.start(refresh=True)
             self._console.show_cursor()
 
@@ -228,16 +226,6 @@ class Bar(Lines):
         last = last_line(self._recent)
         text = report.running(self._job, elapsed, self._limit)
         return f'{text}: {last}' if last else text
-
-
-@contextmanager
-def unbroken() -> Iterator[None]:
-    """Be interrupted afterwards only: half a drawing would stay on the screen."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def tamed(text: str, *, colours: bool) -> str:

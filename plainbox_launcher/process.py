@@ -3,10 +3,11 @@
 
 import os
 import selectors
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from gettext import gettext as _
 from math import inf
 from typing import Final, NamedTuple, NoReturn
@@ -46,6 +47,19 @@ class Overtime(Exception):
 
 class HungUp(KeyboardInterrupt):
     """Interrupted by who does not wait, as at a logout."""
+
+
+_INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Be interrupted afterwards only."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def hang_up(*_given: object) -> NoReturn:

@@ -15,7 +15,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import sqlite3
 import stat
 import struct
@@ -29,6 +28,7 @@ from typing import Any, Final, NamedTuple, Self
 from xdg import BaseDirectory
 
 from .plan import Planned
+from .process import unbroken
 from .refusals import refusal
 from .result import CANCELLED, DENIED, FAILED, LOST, PASSED, SKIPPED, TIMEOUT, Result
 from .trusted.errors import Refused
@@ -58,7 +58,6 @@ _OUTPUT: Final = 'output'
 _ATTACHMENTS: Final = 'attachments'
 _FOLDERS: Final = (_SHARE, _OUTPUT, _ATTACHMENTS)
 _OPEN: Final = (PENDING, RUNNING, REBOOTING)
-_INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOCK: Final = 'hhqqi'  # struct flock, fcntl(2): type, whence, start, length, pid
 _EXCLUSIVE: Final = struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _PATIENCE: Final = 10.0  # seconds for another program that writes
@@ -558,7 +557,7 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All of what is in the block, or nothing of it."""
-        with _explained(self._path), _undisturbed():
+        with _explained(self._path), unbroken():
             self._database.execute('BEGIN IMMEDIATE')
             try:
                 yield
@@ -701,16 +700,6 @@ def _locked(path: str, fact: str) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let what interrupts us wait until it is done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _sync(folder: str) -> None:

@@ -719,7 +719,15 @@ os.mkfifo('/tmp/fifo')
 stuck = os.open('/tmp/fifo', os.O_RDWR)
 os.unlink('/tmp/fifo')
 """,
-    'full pipe': 'keep, stuck = os.pipe()',
+    'full pipe': """
+keep, stuck = os.pipe()
+os.set_blocking(stuck, False)
+try:
+    while True:
+        os.write(stuck, bytes(1 << 16))
+except BlockingIOError:
+    os.set_blocking(stuck, True)
+""",
     'terminal': 'keep, stuck = os.openpty()',
     'socket': 'keep, stuck = (end.detach() for end in socket.socketpair())',
     'the channel itself': 'stuck = talker.socket.fileno()',
